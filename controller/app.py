@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,11 +10,8 @@ from typing import Literal, TextIO
 
 from controller.adapters import notify
 from controller.adapters.clock import SystemClock
-from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatform, DryRunRateLimit, DryRunShadowFleets
-from controller.adapters.http import httpx
+from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunRateLimit, DryRunShadowFleets
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.railway.client import RailwayClient
-from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Left, RedisJournal
 from controller.adapters.redis.keys import Keys
@@ -24,24 +20,27 @@ from controller.adapters.redis.marks import RedisMarks
 from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.adapters.redis.shadow_fleets import RedisShadowFleets
 from controller.adapters.redis.timeline import RedisTimeline
-from controller.configuration import Configuration
-from controller.core.ports import Clock, LeaderState, Sources
-from controller.core.problems import ConfigurationError, Problem
+from controller.configuration import ADAPTERS, Configuration
+from controller.core.ports import Clock, LeaderState
+from controller.core.shadow import ShadowFleets
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.notifier import Notifier
-from controller.loop.reconciler import Ports
+from controller.loop.reconciler import Ports, Reconciler
 from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
 from controller.loop.runner import Runner
 from controller.loop.shadow import ShadowRunner
 from controller.loop.status import ControllerStatus
 from controller.loop.supervisor import Supervisor
+from controller.loop.timed import TimedJournal, TimedQueue
+from controller.platforms import OpenPlatforms, named, used_by
 from controller.policy import Policy
 from controller.web.health import Shown
 
-_SOURCES = Sources(PostgresQueue.source, RailwayPlatform.source, RedisJournal.source)
+_SOURCES = (PostgresQueue.source.name, *(one.name for one in ADAPTERS.platforms), RedisJournal.source.name)
+"""Names of all dependencies that a controller of a group may report to fail."""
 _GARBAGE = (700, 10, 10)
 """Thresholds of the garbage collector: the defaults of Python, which the command line raises while it imports."""
 _SLOWEST_QUERY_S = 2.0
@@ -71,7 +70,7 @@ class Controller:
     policy: Policy
     journal: RedisJournal
     queue: PostgresQueue
-    railway: RailwayPlatform
+    platforms: OpenPlatforms
     ports: Ports
     leadership: Leadership
     status: ControllerStatus
@@ -94,33 +93,40 @@ class Controller:
             self.leadership,
             self.policy,
             self.options.dry_run,
-            self.ports.platform.requests,
-            self.ports.platform.source.name,
+            self.platforms.requests,
+            self.platforms.source.name,
             lambda: self.log.lost,
             self.configuration.mask,
             self.recorder.timeline,
             self.configuration.shown,
             self.ports.clock.wall(),
             notifications=self.notifier.reports,
+            sent=self.platforms.sent,
         )
 
     async def adopt(self, configuration: Configuration) -> None:
-        """Goes on with another policy, between two turns. Histories, cooldowns and overrides stay in the journal."""
+        """Goes on with another policy, between two turns. Histories, cooldowns and overrides stay in the journal.
+
+        Raises:
+            ConfigurationError: a platform that only this policy uses cannot be opened; nothing has changed.
+        """
+        self.platforms.prepare(configuration)
         await self.runner.adopt(configuration.policy, lambda: self._swap(configuration))
 
     def _swap(self, configuration: Configuration) -> None:
         policy, mask = configuration.policy, self.configuration.mask
         mask.become(configuration.mask)
         self.policy, self.configuration = policy, replace(configuration, mask=mask)
-        self.journal.serve(policy.services)
+        self.journal.serve(policy.target_ids)
         self.queue.set_pace(_query_s(policy), _OLDEST_INTERVALS * policy.interval)
-        self.railway.set_interval(policy.interval)
+        self.platforms.serve(policy)
         self.status.serve(policy, _slower(policy))
         self.recorder.interval_s = policy.interval
         self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
         self.notifier.serve(policy)
         _serve_shadow(self.shadow, configuration)
         shown = self.shown
+        shown.platform = self.platforms.source.name
         shown.policy, shown.policy_shown, shown.refusal = policy, configuration.shown, None
         shown.loaded_at = self.ports.clock.wall()
 
@@ -141,12 +147,14 @@ async def opened(
     last_lines_s: seconds that the end waits for a blocked output to take the last lines; None: without a limit.
     """
     settings, policy, mask = configuration.settings, configuration.policy, configuration.mask
+    for one in used_by(policy):
+        named(one.opens)
     # All modules are imported and stay: the collector need not look at them again, and from here on memory counts.
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events, width=options.width)
-    status = ControllerStatus(clock, policy.interval, _SOURCES.names, mask=mask)
+    status = ControllerStatus(clock, policy.interval, _SOURCES, mask=mask)
     redis_warnings, difference = Throttle(), Difference()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
@@ -155,11 +163,12 @@ async def opened(
         redis = connect(settings.redis_url.get_secret_value(), timeout_s=timing.redis_timeout)
         stack.push_async_callback(redis.aclose)
         keys = Keys(settings.key_prefix, settings.group)
-        journal = RedisJournal(redis, keys, clock, services=policy.services)
+        journal = RedisJournal(redis, keys, clock, services=policy.target_ids)
+        timed = TimedJournal(journal, clock, status.counts.call)
 
         async def watch() -> LeaderState:
             workers = runner.policy.workers
-            watched = await journal.watch(list(workers))
+            watched = await timed.watch(list(workers))
             # Leave out workers that the policy no longer has: they would be shown and published again forever.
             ours = {name: text for name, text in watched.published.items() if name in workers}
             notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
@@ -185,9 +194,14 @@ async def opened(
             waits_for_survivors=options.waits_for_survivors,
         )
         stack.push_async_callback(leadership.release)
-        queue, platform = _queue_and_platform(configuration, leadership, clock, stack)
+        queue = _queue(configuration)
+        stack.push_async_callback(queue.close)
+        platforms = OpenPlatforms(
+            configuration, clock, leadership.may_act, stack, status.counts.call, is_dry_run=options.dry_run
+        )
         shares = RedisRateLimit(redis, clock, may_write=lambda: leadership.lease is not None)
-        ports = Ports(queue, platform, journal, shares, clock, log.event)
+        timed_queue = TimedQueue(queue, clock, status.counts.call)
+        ports = Ports(timed_queue, platforms, timed, shares, clock, log.event)
         ports = _dry_run_ports(ports) if options.dry_run else ports
         recorder = Recorder(
             RedisTimeline(redis, keys),
@@ -206,14 +220,13 @@ async def opened(
         log.tell(recorder.supervisor.around(recorder.event))
         log.tell(telling.around(notifier.event))
         fleets = RedisShadowFleets(redis, keys)
-        shadow = ShadowRunner(
+        shadow = _shadow(
             DryRunShadowFleets(fleets) if options.dry_run else fleets,
             ports,
-            Supervisor("the shadow policy", clock, log.event),
             status,
-            lambda: leadership.lease,
+            leadership,
             lambda worker: runner.reconciler(worker),  # noqa: PLW0108  # it is made below
-            lambda: max(options.gap or 0.0, 3 * max(status.interval, status.pace) + 1),
+            gap=options.gap,
         )
         _serve_shadow(shadow, configuration)
         bound = timing.landing_bound
@@ -229,8 +242,28 @@ async def opened(
             listeners=listeners,
             beside=shadow.request,
         )
-        parts = policy, journal, queue, platform, ports, leadership, status, runner, log, options
+        parts = policy, journal, queue, platforms, ports, leadership, status, runner, log, options
         yield Controller(*parts, configuration, recorder, notifier, shadow, journal.left_behind)
+
+
+def _shadow(
+    fleets: ShadowFleets,
+    ports: Ports,
+    status: ControllerStatus,
+    leadership: Leadership,
+    reconciler: Callable[[str], Reconciler],
+    *,
+    gap: float | None,
+) -> ShadowRunner:
+    return ShadowRunner(
+        fleets,
+        ports,
+        Supervisor("the shadow policy", ports.clock, ports.report),
+        status,
+        lambda: leadership.lease,
+        reconciler,
+        lambda: max(gap or 0.0, 3 * max(status.interval, status.pace) + 1),
+    )
 
 
 def _serve_shadow(shadow: ShadowRunner, configuration: Configuration) -> None:
@@ -238,34 +271,14 @@ def _serve_shadow(shadow: ShadowRunner, configuration: Configuration) -> None:
     shadow.serve(configuration.policy, {} if file is None else file.workers, "" if file is None else file.name)
 
 
-def _queue_and_platform(
-    configuration: Configuration, leadership: Leadership, clock: Clock, stack: AsyncExitStack
-) -> tuple[PostgresQueue, RailwayPlatform]:
-    settings, railway, policy = configuration.settings, configuration.railway, configuration.policy
-    ids = {railway.project_id, railway.environment_id, *(worker.service for worker in policy.workers.values())}
-    queue = PostgresQueue(
+def _queue(configuration: Configuration) -> PostgresQueue:
+    settings, policy = configuration.settings, configuration.policy
+    return PostgresQueue(
         settings.database_url.get_secret_value(),
         timeout_s=_query_s(policy),
         oldest_s=_OLDEST_INTERVALS * policy.interval,
         search_path=settings.search_path,
     )
-    stack.push_async_callback(queue.close)
-    try:
-        client = RailwayClient(
-            railway.api_url,
-            railway.token,
-            clock,
-            may_mutate=leadership.may_act,
-            timeout_s=settings.timing.change_timeout,
-            clean=functools.partial(configuration.mask.json_text, ids=ids),
-        )
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        variables = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR"
-        problem = f"one of them cannot be used ({type(error).__name__}); unset or fix it"
-        raise ConfigurationError([Problem(variables, problem)]) from None
-    stack.push_async_callback(client.close)
-    project, environment = railway.project_id, railway.environment_id
-    return queue, RailwayPlatform(client, project=project, environment=environment, interval_s=policy.interval)
 
 
 def _query_s(policy: Policy) -> float:
@@ -288,7 +301,7 @@ def _report_nothing(_: str, /, **__: object) -> None:
 def _dry_run_ports(ports: Ports) -> Ports:
     return Ports(
         ports.queue,
-        DryRunPlatform(ports.platform),
+        ports.platform,  # each of which is one that only reads
         DryRunJournal(ports.journal),
         DryRunRateLimit(ports.rate_limit),
         ports.clock,

@@ -9,11 +9,13 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
+from controller.adapters.kubernetes.settings import KUBERNETES
+from controller.adapters.own.settings import OWN
 from controller.adapters.postgres.address import database_address
 from controller.adapters.postgres.presets.reader import PresetFiles
-from controller.adapters.railway.settings import RAILWAY, RailwaySettings
+from controller.adapters.railway.settings import RAILWAY
 from controller.adapters.redis.address import redis_address
 from controller.config import load as of_files
 from controller.config import settings as of_environment
@@ -25,7 +27,9 @@ from controller.core.text.masking import Masker
 from controller.policy import Policy, as_shown, notify_warnings
 
 T = TypeVar("T")
-ADAPTERS = Adapters(database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY,))
+ADAPTERS = Adapters(
+    database=database_address, redis=redis_address, presets=PresetFiles, platforms=(RAILWAY, KUBERNETES, OWN)
+)
 
 # What config reads, with what our adapters declare.
 read_policy = functools.partial(of_files.read_policy, adapters=ADAPTERS)
@@ -51,11 +55,6 @@ class Configuration:
     """Settings of the environment that work but should be changed."""
     shadow: of_files.ShadowFile | None = None
     """The policy that decides beside this one and changes nothing."""
-
-    @property
-    def railway(self) -> RailwaySettings:
-        """Raises KeyError: no worker of the policy is on Railway."""
-        return cast("RailwaySettings", self.access[RAILWAY.target])
 
 
 def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = ADAPTERS) -> Configuration:
@@ -120,13 +119,13 @@ def platforms_of(
 ) -> Sequence[PlatformSettings]:
     """Those whose settings are needed: the ones that the policy's workers are on.
 
-    Where the policy could not be read, those of which any variable is set, else all: what is wrong with their settings
-    is said together with what is wrong with the policy.
+    Where the policy could not be read, those of which any variable is set, else the default one: what is wrong with
+    their settings is said together with what is wrong with the policy.
     """
     if policy is not None:
-        return [one for one in platforms if one.target in policy.target_keys]
+        return [one for one in platforms if one.target in policy.platforms]
     hinted = [one for one in platforms if any(environment.get(row.name) for row in one.variables)]
-    return hinted or platforms
+    return hinted or platforms[:1]
 
 
 def _or_problems(read: Callable[[], T], problems: list[Problem]) -> T | None:

@@ -17,7 +17,7 @@ from controller.configuration import JournalConfiguration
 async def opened_journal(configuration: JournalConfiguration) -> AsyncIterator[RedisJournal]:
     """Connects with the first request."""
     async with _connected(configuration) as (redis, keys):
-        yield RedisJournal(redis, keys, SystemClock(), services=configuration.policy.services)
+        yield RedisJournal(redis, keys, SystemClock(), services=configuration.policy.target_ids)
 
 
 @asynccontextmanager

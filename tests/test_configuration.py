@@ -62,8 +62,8 @@ def test_what_is_wrong_with_the_policy_is_said_together_with_what_its_platform_l
     assert places(policy, *BOTH, CLOUD_ZONE="z") == {"CLOUD_TOKEN", "interval"}
 
 
-def test_where_nothing_tells_which_platform_is_meant_all_are_asked() -> None:
-    assert platforms_of(None, {}, BOTH) == BOTH
+def test_where_nothing_tells_which_platform_is_meant_the_first_is_asked() -> None:
+    assert platforms_of(None, {}, BOTH) == BOTH[:1]
 
 
 # --- a shadow policy ---

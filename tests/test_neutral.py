@@ -18,7 +18,7 @@ STATUSES = re.compile(r"\b(QUEUED|BUILDING|DEPLOYING|WAITING|NEEDS_APPROVAL|CRAS
 TECHNOLOGIES = re.compile("postgres|redis", re.IGNORECASE)
 PAGES = re.compile(r"docs/[a-z-]+\.md#[a-z-]+")
 KEPT = {
-    "web/metrics.py": ("autoscaler_railway_requests_used", "autoscaler_railway_requests_quota"),
+    "web/metrics/replica.py": ("autoscaler_railway_requests_used", "autoscaler_railway_requests_quota"),
     "web/health.py": ('"railway_requests"',),
 }
 """Names that dashboards and alerts of users read, which stay as they are."""

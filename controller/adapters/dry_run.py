@@ -43,7 +43,7 @@ class DryRunPlatform:
         del service, change, observed
         return Receipt.DRY_RUN
 
-    def requests(self) -> Requests:
+    def requests(self) -> Requests | None:
         return self._platform.requests()
 
 
@@ -112,6 +112,7 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         learned_at=learned.learned_at,
         long_run=learned.long_run,
         load=learned.load,
+        spent=learned.spent,
         watch=mine.watch if mine.since is not None else real.watch,
         schedule=mine.schedule if mine.since is not None else real.schedule,
     )

@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         "proposed. "
         "Exit 0: valid. 2: not.",
         touches="nothing; it reads the file and the environment, and with `--from-database` PostgreSQL",
-        listed="validate a policy offline; see also init, which writes one",
+        listed="validate a policy offline; see also init, import-keda",
         last=ENVIRONMENT,
     )
     add_policy(parser)

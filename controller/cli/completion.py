@@ -50,7 +50,7 @@ class _Takes:
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add("completion", run, "print the completion for bash, zsh or fish", _MORE, touches="nothing")
+    parser = commands.add("completion", run, "print the completion for a shell", _MORE, touches="nothing")
     parser.add_argument("shell", choices=tuple(_SHELLS), metavar="SHELL", help=", ".join(_SHELLS))
 
 

@@ -13,9 +13,11 @@ from controller.core.spending import Day, days, together
 from controller.core.units import in_words, iso, money
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from controller.cli.parser import Commands
     from controller.configuration import JournalConfiguration
-    from controller.simulation.figures import Price
+    from controller.core.price import Price
 
 _USUAL_S = 30 * 24 * 3600.0
 _HOUR_S = 3600.0
@@ -37,16 +39,16 @@ def add(commands: Commands) -> None:
     add_policy(parser)
     parser.add_argument("--since", type=moment, metavar="TIME", help="from then on, default 30d")
     parser.add_argument("--worker", metavar="WORKER", help="only of this worker")
-    told = "of one worker, for the price, default %(default)s"
-    parser.add_argument("--worker-memory", type=positive, default=0.5, metavar="GB", help=told)
-    parser.add_argument("--worker-cpu", type=positive, default=0.25, metavar="VCPU", help=told)
+    told = "of one worker, for the price; default: the policy's worker_size, or 0.5 GB and 0.25 vCPU"
+    parser.add_argument("--worker-memory", type=positive, metavar="GB", help=told)
+    parser.add_argument("--worker-cpu", type=positive, metavar="VCPU", help="the same")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object per worker and day")
     form.add_argument("--csv", action="store_true", help="comma-separated values, with a heading")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from controller.simulation.figures import Price
+    from controller.cli.workload import price_of
 
     configuration = overriding.configured(parsed)
     names = [parsed.worker] if parsed.worker is not None else []
@@ -55,17 +57,17 @@ def run(parsed: argparse.Namespace) -> int:
     since = until - _USUAL_S if parsed.since is None else parsed.since
     overriding.refuse_if(since > until, "--since", "is in the future; write a time that is over")
     every = output.answered(_days(configuration, workers, since, until), configuration.mask)
-    price = Price(parsed.worker_memory, parsed.worker_cpu)
-    objects = [as_object(day, price) for day in every]
+    prices = {name: price_of(parsed, configuration.policy.workers[name]) for name in workers}
+    objects = [as_object(day, prices[day.worker].per_second) for day in every]
     if parsed.json:
         for one in objects:
             output.print_json(configuration.mask.value(one))
     elif parsed.csv:
-        table = csv.DictWriter(sys.stdout, list(as_object(together("", "", ()), price)), lineterminator="\n")
+        table = csv.DictWriter(sys.stdout, list(as_object(together("", "", ()), 0.0)), lineterminator="\n")
         table.writeheader()
         table.writerows(configuration.mask.value(objects))
     elif every:
-        _show(configuration, every, price)
+        _show(configuration, every, prices)
     if not every:
         output.note(f"nothing is recorded since {iso(since)[:19]}Z; see history_retention")
     return 0 if every else 1
@@ -82,9 +84,8 @@ async def _days(configuration: JournalConfiguration, workers: list[str], since: 
         return found
 
 
-def as_object(day: Day, price: Price) -> dict[str, Any]:
-    """Hours are worker-hours, but seen_hours, which are hours of the clock. Dollars are what they cost."""
-    each = price.per_second
+def as_object(day: Day, each: float) -> dict[str, Any]:
+    """Hours are worker-hours, but seen_hours, which are hours of the clock. Dollars at `each` a worker-second."""
     return {
         "worker": day.worker,
         "day": day.day,
@@ -98,22 +99,24 @@ def as_object(day: Day, price: Price) -> dict[str, Any]:
     }
 
 
-def _show(configuration: JournalConfiguration, every: list[Day], price: Price) -> None:
-    rows = [_HEADINGS, *(_row(day, price) for day in every)]
+def _show(configuration: JournalConfiguration, every: list[Day], prices: Mapping[str, Price]) -> None:
+    rows = [_HEADINGS, *(_row(day, [(day, prices[day.worker])]) for day in every)]
     if len(every) > 1:
-        rows.append(_row(together("all", "", every), price))
+        rows.append(_row(together("all", "", every), [(day, prices[day.worker]) for day in every]))
     output.show_table(configuration.mask.value(rows), right=range(2, len(_HEADINGS)))
 
 
-def _row(day: Day, price: Price) -> list[str]:
-    each = price.per_second
+def _row(day: Day, parts: Sequence[tuple[Day, Price]]) -> list[str]:
+    """parts: those that it is the sum of, each at its price."""
+    fixed = [None if one.fixed_s is None else one.fixed_s * price.per_second for one, price in parts]
+    known = [one for one in fixed if one is not None]
     return [
         day.worker,
         day.day,
         f"{day.worker_s / _HOUR_S:.1f}",
-        money(day.worker_s * each),
-        money(day.always_s * each),
+        money(sum(one.worker_s * price.per_second for one, price in parts)),
+        money(sum(one.always_s * price.per_second for one, price in parts)),
         "" if day.fixed is None else str(day.fixed),
-        "" if day.fixed_s is None else money(day.fixed_s * each),
+        money(sum(known)) if len(known) == len(fixed) else "",
         in_words(day.seen_s),
     ]

@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "docs",
         run,
-        "print a table of the documentation, as Markdown",
+        "print a table of the documentation",
         "--write replaces each table that stands between `<!-- begin: TABLE -->` and `<!-- end: TABLE -->` in the "
         "files that it names.",
         touches="nothing; with `--write` the files that are named",
@@ -138,9 +138,18 @@ def _events() -> Table:
 def _metrics() -> Table:
     from controller.web.metrics import METRICS
 
-    yield "metric", "type", "meaning"
+    yield "metric", "type", "labels", "meaning"
     for name, metric in METRICS.items():
-        yield f"`{name}`", metric.kind, _in_a_cell(metric.help)
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"`{name}`", metric.kind, labels, _in_a_cell(metric.help)
+
+
+def _deprecated_metrics() -> Table:
+    from controller.web.metrics import DEPRECATED
+
+    yield "deprecated", "use instead"
+    for name, metric in DEPRECATED.items():
+        yield f"`{name}`", f"`{metric.instead}`"
 
 
 def _policy_keys() -> Table:
@@ -151,7 +160,7 @@ def _policy_keys() -> Table:
         if path[0] == "workers":
             key = f"…{'.'.join(path[2:])}" if len(path) > 2 else "workers.NAME"
         else:
-            key = "[].".join(path)
+            key = ("[]." if path[0] == "notify" else ".").join(path)
         yield f"`{key}`", default, meaning
 
 
@@ -176,6 +185,7 @@ def _reasons() -> Table:
 
 TABLES: Mapping[str, Callable[[], Iterable[Sequence[str]]]] = {
     "commands": _commands,
+    "deprecated-metrics": _deprecated_metrics,
     "environment": _environment,
     "events": _events,
     "metrics": _metrics,

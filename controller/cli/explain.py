@@ -99,11 +99,12 @@ async def explain(configuration: Configuration) -> list[Explanation]:
     async with opened(
         configuration, RunOptions(width=output.width), stream=sys.stderr, events=sys.stderr, form="text"
     ) as controller:
-        platform = controller.ports.platform.source.name
         readings, queues = await controller.runner.read()
         explanations: list[Explanation] = []
         for name, worker in controller.policy.workers.items():
-            explained = await controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+            reconciler = controller.runner.reconciler(name)
+            explained = await reconciler.explain(readings[worker.target.key], queues[name])
+            platform = reconciler.platform.source.name
             shadow = await controller.shadow.preview(explained.cycle)
             explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker, shadow))
         return explanations

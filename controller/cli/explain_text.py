@@ -80,6 +80,9 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield from _aims(explanation)
     if cycle.schedule is not None:
         yield "schedule", cycle.schedule.message
+    if cycle.pool is not None:
+        yield "pool", cycle.pool.message
+    yield from (("budget", one.message) for one in cycle.budgets or ())
     if cooldowns is not None:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:

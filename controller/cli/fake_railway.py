@@ -43,10 +43,11 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "fake-railway",
         run,
-        "serve the fake Railway alone, for integration tests",
+        "serve the fake Railway alone",
         _MORE,
         touches="the port that it listens on",
         last="It needs: pip install '.[fake]', in a checkout",
+        listed="serve the fake Railway alone; see also fake-kubernetes",
     )
     parser.add_argument("--port", type=port, required=True, metavar="N", help="the port to listen on (0: any free one)")
     parser.add_argument(

@@ -30,9 +30,9 @@ COMMANDS = (
     *("run", "once", "explain", "doctor"),
     *("pause", "hold", "at-least", "resume", "overrides"),
     *("history", "cost", "status", "notify-test"),
-    *("init", "check", "simulate", "plan", "tune"),
+    *("init", "import-keda", "check", "simulate", "plan", "tune"),
     *("queues", "queue-trigger"),
-    *("demo", "fake-railway"),
+    *("demo", "fake-railway", "fake-kubernetes"),
     *("docs", "completion", "help"),
 )
 """In the order of the help. Each is a module of this folder: add(commands) says what it takes, run(parsed) does it.

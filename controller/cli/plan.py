@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
     parser = commands.add(
         "plan",
         run,
-        "print what an edit changes, in words and in figures",
+        "print what an edit changes, in words and figures",
         f"{WORKLOAD}\n{_EXAMPLE}{EXITS}",
         touches=TOUCHES,
     )

@@ -65,7 +65,21 @@ def run(parsed: argparse.Namespace) -> int:
     from controller.configuration import configure
 
     path = policy_of(parsed)
-    return asyncio.run(serve(configure(path, os.environ), path, dry_run=parsed.dry_run))
+    configuration = configure(path, os.environ)
+    if configuration.settings.push_every_s is not None:
+        refuse_without_otlp()
+    return asyncio.run(serve(configuration, path, dry_run=parsed.dry_run))
+
+
+def refuse_without_otlp() -> None:
+    from controller.config.variables import OTLP_ENDPOINT
+    from controller.core.problems import ConfigurationError, Problem
+
+    try:
+        import controller.web.metrics.otlp  # noqa: F401  # whether it can be imported
+    except ImportError as missing:
+        fix = "install worker-autoscaler[otlp], or unset the variable"
+        raise ConfigurationError([Problem(OTLP_ENDPOINT, f"needs the extra otlp ({missing}): {fix}")]) from None
 
 
 async def serve(configuration: Configuration, path: Path, *, dry_run: bool) -> int:
@@ -130,7 +144,7 @@ def _log_policy(controller: Controller) -> None:
         controller.log.event(
             "policy_loaded",
             worker=name,
-            service=worker.service,
+            service=worker.target.key,
             message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {interval}",
         )
 
@@ -189,6 +203,8 @@ async def _until_told(
     signals.on_hangup_in(asyncio.get_running_loop(), reload.ask)
     reloading = asyncio.create_task(reload.run())
     tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording, telling, shadowing, reloading]
+    if settings.push_every_s is not None:
+        tasks.append(_pushing(controller, settings, settings.push_every_s))
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
     # From here on each step has its own bound, and a thread ends the process if one is exceeded: a platform that sends
     # SIGKILL instead would leave the lease to run out by itself, and the service without a leader for that long.
@@ -215,6 +231,14 @@ async def _until_told(
     for bug in filter(None, bugs):
         controller.log.event("crashed", message=repr(bug), traceback="".join(traceback.format_exception(bug)))
     return 1 if any(bugs) else 0
+
+
+def _pushing(controller: Controller, settings: Settings, interval_s: float) -> asyncio.Task[None]:
+    """Sends the metrics to an OpenTelemetry collector."""
+    from controller.web.metrics.otlp import Pusher
+
+    pusher = Pusher(controller.shown, group=settings.group, replica=settings.replica, interval_s=interval_s)
+    return asyncio.create_task(pusher.run())
 
 
 def _reload(controller: Controller, path: Path, changed: asyncio.Event) -> Reload[Configuration]:

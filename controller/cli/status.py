@@ -135,6 +135,10 @@ def show(body: Mapping[str, Any]) -> None:
         if last is not None:
             print()
             output.show(f"{name}: {last.message}", rest="  ")
+            if last.pool is not None:
+                output.show(last.pool.message, first="  ", rest="    ")
+            for budget in last.budgets or ():
+                output.show(f"budget: {budget.message}", first="  ", rest="    ")
             for one in last.overrides or ():
                 output.show(f"override {one.override}: {one.message} (until {one.until})", first="  ", rest="    ")
 

@@ -19,6 +19,7 @@ from controller.loop import signals
 
 if TYPE_CHECKING:
     from controller.cli.parser import Parser
+    from controller.core.price import Price
     from controller.policy import WorkerPolicy
     from controller.simulation.comparison import Contender, Setting
     from controller.simulation.workload.jobs import Workload
@@ -94,9 +95,9 @@ def add_platform(parser: Parser) -> None:
     group.add_argument("--worker", metavar="NAME", help="the worker to use, if a policy has several")
     told = "a job that waits longer is late; default 60s"
     _add(group, "--slo", arguments.duration, "TIME", told, default=60.0)
-    told = "of one worker, for the price, default %(default)s"
-    _add(group, "--worker-memory", arguments.positive, "GB", told, default=0.5)
-    _add(group, "--worker-cpu", arguments.positive, "VCPU", told, default=0.25)
+    told = "of one worker, for the price; default: the policy's worker_size, or 0.5 GB and 0.25 vCPU"
+    _add(group, "--worker-memory", arguments.positive, "GB", told)
+    _add(group, "--worker-cpu", arguments.positive, "VCPU", "the same")
 
 
 def _add(
@@ -144,7 +145,7 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
     # where jobs are killed midway, work is lost. So it is asked for where that is possible, and the output says what
     # was used.
     access = railway_if_set(os.environ)
-    if access is None or worker is None or worker.service in WITHOUT_RAILWAY.values():
+    if access is None or worker is None or worker.service is None or worker.service in WITHOUT_RAILWAY.values():
         return Drain(0.0, default)
     try:
         limits = signals.interruptible(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
@@ -158,9 +159,19 @@ def concurrency(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> int:
     return parsed.concurrency or (worker.jobs_per_worker if worker is not None else None) or 1
 
 
+def price_of(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Price:
+    """Of one worker: from the command line, else the policy's worker_size, else the usual one."""
+    from controller.core.price import Price
+
+    if parsed.worker_memory is None and parsed.worker_cpu is None and worker is not None and worker.worker_size:
+        return worker.worker_size.price
+    usual = Price()
+    memory = usual.memory_gb if parsed.worker_memory is None else parsed.worker_memory
+    return Price(memory, usual.cpu if parsed.worker_cpu is None else parsed.worker_cpu)
+
+
 def setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, drain: Drain, *, series: bool = False) -> Setting:
     from controller.simulation.comparison import Setting
-    from controller.simulation.figures import Price
     from controller.simulation.fleet import Platform
 
     platform = Platform(
@@ -171,7 +182,7 @@ def setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, drain: Drai
         idle_first=parsed.idle_first,
         seed=parsed.seed,
     )
-    price = Price(parsed.worker_memory, parsed.worker_cpu)
+    price = price_of(parsed, worker)
     return Setting(platform, price, parsed.slo, series, drain.source)
 
 

@@ -32,5 +32,5 @@ class Adapters:
     @property
     def variables(self) -> tuple[EnvironmentVariable, ...]:
         """Every environment variable that the controller reads, those of the platforms first."""
-        group = " or ".join(one.group_in_words for one in self.platforms)
+        group = " or ".join(one.group_in_words for one in self.platforms if one.group_in_words)
         return (*(row for one in self.platforms for row in one.variables), *common(group))

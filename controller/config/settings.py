@@ -13,6 +13,7 @@ from controller.config.adapters import Adapters
 from controller.config.address import Address
 from controller.config.platform import PlatformSettings
 from controller.config.timing import Timing
+from controller.config.variables import OTLP_ENDPOINT, OTLP_HEADERS, OTLP_INTERVAL, OTLP_PROTOCOL
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import unresolved, unusable
 
@@ -56,6 +57,8 @@ class Settings:
     hidden: tuple[SecretStr, ...]
     notes: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    push_every_s: float | None = None
+    """How often the metrics are sent to an OpenTelemetry collector; None: never."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -83,6 +86,7 @@ def load_settings(environment: Mapping[str, str], adapters: Adapters) -> Setting
         key_prefix=reader.key_prefix(),
         group=reader.group(),
         replica=_replica(environment, adapters.platforms),
+        push_every_s=reader.push_every_s(),
         hidden=reader.hidden(),
         notes=tuple(reader.notes),
         warnings=tuple(setting_warnings(environment)),
@@ -273,6 +277,19 @@ class EnvironmentReader:
         if value:
             self.refuse("LOG_FORMAT", f"must be json or text, not {value[:40]!r}")
         return None
+
+    def push_every_s(self) -> float | None:
+        """OpenTelemetry's own variables, of which its exporter reads the address and the headers by itself."""
+        headers = self._environment.get(OTLP_HEADERS, "")
+        self._secrets += [secret for pair in headers.split(",") if (secret := pair.partition("=")[2].strip())]
+        endpoint = self.get(OTLP_ENDPOINT)
+        if not endpoint:
+            return None
+        if not re.match(r"https?://[^/\s]", endpoint):
+            self.refuse(OTLP_ENDPOINT, "must be the address of a collector, such as http://collector:4318")
+        if (protocol := self.get(OTLP_PROTOCOL)) not in {"", "http/protobuf"}:
+            self.refuse(OTLP_PROTOCOL, f"must be http/protobuf or unset, not {protocol[:40]!r}")
+        return self._number(OTLP_INTERVAL, 60_000, 1_000, 3_600_000, "milliseconds, 1000 to 3600000") / 1000
 
     def key_prefix(self) -> str:
         self.get("REDIS_KEY_PREFIX")  # says what is odd about it

@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+OTLP_ENDPOINT, OTLP_HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
+OTLP_PROTOCOL, OTLP_INTERVAL = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_METRIC_EXPORT_INTERVAL"
+"""Named by OpenTelemetry."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentVariable:
@@ -80,4 +84,12 @@ def common(group: str) -> tuple[EnvironmentVariable, ...]:
             group,
         ),
         EnvironmentVariable("REDIS_KEY_PREFIX", "prefix of the controller's own keys", "autoscaler"),
+        EnvironmentVariable(
+            OTLP_ENDPOINT,
+            "address of an OpenTelemetry collector, to which the metrics are sent too; needs the extra `otlp`",
+            see="http-and-metrics.md#can-it-send-metrics-to-opentelemetry",
+        ),
+        EnvironmentVariable(OTLP_HEADERS, "headers for the collector, such as `authorization=Bearer …`"),
+        EnvironmentVariable(OTLP_PROTOCOL, "only http/protobuf", "http/protobuf"),
+        EnvironmentVariable(OTLP_INTERVAL, "how often the metrics are sent to the collector", "60000"),
     )

@@ -1,12 +1,14 @@
-"""Which counts are allowed right now, and who says so: the policy, its schedule, or an operator's override. Pure.
+"""Which counts are allowed right now, and who says so: the policy, its schedule, a cap, or an override. Pure.
 
 All rules go by the policy that allowed() returns: its min_replicas and max_replicas are those of this moment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from controller.core.cap import Cap, lowest
 from controller.core.override import Blocks, Kind, Override, Overrides
 from controller.core.reasons import Because, Reason
 from controller.core.schedule import in_force, words_until
@@ -18,7 +20,7 @@ class Allowed:
     """policy: with min_replicas and max_replicas as they are now.
 
     lowest, highest: why, where it is not the policy's own line. held: the count that an operator holds. pause: an
-    override that stops scaling in one direction or both.
+    override that stops scaling in one direction or both. cap: below max_replicas, the lowest that binds; None: none.
     """
 
     policy: WorkerPolicy
@@ -27,6 +29,12 @@ class Allowed:
     held: Because | None = None
     pause: Override | None = None
     now: float = 0.0
+    cap: Cap | None = None
+
+    @property
+    def most(self) -> int:
+        """The highest count to which workers are added now."""
+        return self.policy.max_replicas if self.cap is None else min(self.cap.count, self.policy.max_replicas)
 
     @property
     def at_least(self) -> Because:
@@ -49,13 +57,14 @@ class Allowed:
         return Because(Reason.PAUSED, pause.words(self.now))
 
 
-def allowed(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
+def allowed(policy: WorkerPolicy, overrides: Overrides, now: float, caps: Sequence[Cap] = ()) -> Allowed:
     """What holds at `now`, by the journal's clock.
 
-    The schedule that is on replaces min_replicas and max_replicas, and overrides apply to these: a floor and a held
-    count stay within them unless they are forced; what they change about an override is said.
+    The schedule that is on replaces min_replicas and max_replicas, caps apply to these, and overrides to the result: a
+    floor and a held count stay within it unless they are forced; what it changes about an override is said.
     """
     here = _scheduled(policy, now) if policy.schedules else Allowed(policy, now=now)
+    here = _capped(here, caps) if caps else here
     if not overrides.each:
         return here
     pause, hold, floor = (overrides.in_force(kind, now) for kind in (Kind.PAUSE, Kind.HOLD, Kind.AT_LEAST))
@@ -68,6 +77,18 @@ def allowed(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
 def of_the_hour(policy: WorkerPolicy, now: float) -> WorkerPolicy:
     """With min_replicas and max_replicas as the schedule has them that is on, whatever operators ask for."""
     return _scheduled(policy, now).policy if policy.schedules else policy
+
+
+def _capped(here: Allowed, caps: Sequence[Cap]) -> Allowed:
+    """A cap below min_replicas lowers that, too; a hard one is max_replicas."""
+    for cap in caps:
+        policy = here.policy
+        if cap.count < policy.min_replicas:
+            here = replace(here, policy=_between(policy, cap.count, policy.max_replicas), lowest=cap.because)
+        if cap.is_hard and cap.count < policy.max_replicas:
+            here = replace(here, policy=_between(here.policy, here.policy.min_replicas, cap.count), highest=cap.because)
+    soft = lowest(cap for cap in caps if cap.count < here.policy.max_replicas)
+    return replace(here, cap=soft)
 
 
 def _scheduled(policy: WorkerPolicy, now: float) -> Allowed:
@@ -101,19 +122,20 @@ def _held(here: Allowed, hold: Override) -> Allowed:
     count = hold.replicas if hold.is_forced else min(max(hold.replicas, policy.min_replicas), policy.max_replicas)
     words = hold.words(here.now) + _moved(hold.replicas, count)
     held = Because(Reason.HELD, words)
-    return Allowed(_between(policy, count, count), held, held, held, now=here.now)
+    cap = None if hold.is_forced else here.cap
+    return Allowed(_between(policy, count, count), held, held, held, now=here.now, cap=cap)
 
 
 def _with_floor(here: Allowed, floor: Override) -> Allowed:
     policy = here.policy
-    least = floor.replicas if floor.is_forced else min(floor.replicas, policy.max_replicas)
+    least = floor.replicas if floor.is_forced else min(floor.replicas, here.most)
     if least <= policy.min_replicas:
         return here
     because = Because(Reason.AT_LEAST, floor.words(here.now) + _moved(floor.replicas, least))
     highest = because if least > policy.max_replicas else here.highest
-    return Allowed(
-        _between(policy, least, max(least, policy.max_replicas)), because, highest, pause=here.pause, now=here.now
-    )
+    cap = here.cap if here.cap is None or least <= here.cap.count else replace(here.cap, count=least)
+    raised = _between(policy, least, max(least, policy.max_replicas))
+    return Allowed(raised, because, highest, pause=here.pause, now=here.now, cap=cap)
 
 
 def _moved(asked: int, count: int) -> str:

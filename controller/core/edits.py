@@ -10,9 +10,9 @@ from controller.core.model import workers
 from controller.core.schedule import limits_of
 from controller.core.units import as_policy
 from controller.core.wanted import tier_replicas
-from controller.policy import Policy, Schedule, Share, WorkerPolicy
+from controller.policy import TARGET_KEYS, Budget, Policy, Quantity, Schedule, WorkerPolicy
 
-_IS_OF = {"tiers", "queue", "queues", "service", "schedules"}
+_IS_OF = {"tiers", "queue", "queues", "schedules", "budget", *TARGET_KEYS}
 """Keys that have their own sentences."""
 
 
@@ -34,32 +34,34 @@ def edits(old: Policy, new: Policy) -> list[tuple[str | None, str]]:
 
 def fleet_changes(old: Policy, new: Policy) -> Iterator[str]:
     """Workers that are added, dropped, renamed or moved to another service, and the effect on what runs there."""
-    before = {worker.service: name for name, worker in old.workers.items()}
-    after = {worker.service: name for name, worker in new.workers.items()}
-    for service, name in before.items():
-        now = after.get(service)
+    before = {worker.target.key: (worker.target.words, name) for name, worker in old.workers.items()}
+    after = {worker.target.key: (worker.target.words, name) for name, worker in new.workers.items()}
+    for key, (target, name) in before.items():
+        _, now = after.get(key, ("", None))
         if now is None and name in new.workers:
             yield (
-                f"{name} moves from service {service} to {new.workers[name].service}, where its history starts again; "
-                f"{service} is no longer scaled: its workers stay as they are"
+                f"{name} moves from {target} to {new.workers[name].target.words}, where its history starts again; "
+                f"{target} is no longer scaled: its workers stay as they are"
             )
         elif now is None:
-            yield f"{name} is dropped: service {service} is no longer scaled, its workers stay as they are"
+            yield f"{name} is dropped: {target} is no longer scaled, its workers stay as they are"
         elif now != name:
-            yield f"{name} is renamed to {now}: service {service} keeps its workers, cooldowns and history"
-    for service, name in after.items():
-        if service not in before and name not in old.workers:
-            yield f"{name} is new: service {service} is scaled from now on"
+            yield f"{name} is renamed to {now}: {target} keeps its workers, cooldowns and history"
+    for key, (target, name) in after.items():
+        if key not in before and name not in old.workers:
+            yield f"{name} is new: {target} is scaled from now on"
 
 
 def rhythm_changes(old: Policy, new: Policy) -> list[str]:
     """What changes for all workers."""
-    return _differences(_rhythm(old), _rhythm(new))
+    budget = _budget_changes(old.budget, new.budget, "budget of all workers")
+    pools = [{f"pools.{name}": str(one.max_replicas) for name, one in each.pools.items()} for each in (old, new)]
+    return [*_differences(_rhythm(old), _rhythm(new)), *_differences(*pools), *budget]
 
 
 def worker_changes(old: WorkerPolicy, new: WorkerPolicy) -> list[str]:
     """One sentence for each key whose value in force differs; not of the queue."""
-    said = [*_tier_changes(old, new), *schedule_changes(old, new)]
+    said = [*_tier_changes(old, new), *schedule_changes(old, new), *_budget_changes(old.budget, new.budget, "budget")]
     return [*said, *_differences(dict(_values(old)), dict(_values(new)))]
 
 
@@ -77,6 +79,19 @@ def schedule_changes(old: WorkerPolicy, new: WorkerPolicy) -> Iterator[str]:
     yield from (f"schedule new: {schedule_text(one)}" for one in new.schedules if one not in old.schedules)
     if sorted(map(schedule_text, old.schedules)) == sorted(map(schedule_text, new.schedules)):
         yield "the schedules have another order, and the first that is on holds"
+
+
+def budget_text(budget: Budget) -> str:
+    """`40$ per month (UTC), then min_replicas; busy workers may overrun it by 10%`."""
+    then = "min_replicas" if budget.at_budget == "min" else f"at most {workers(int(budget.at_budget))}"
+    busy = f"busy workers may overrun it by {budget.overrun}"
+    return f"{budget.amount} per {budget.per} ({budget.timezone}), then {then}; {busy}"
+
+
+def _budget_changes(old: Budget | None, new: Budget | None, name: str) -> Iterator[str]:
+    if old != new:
+        before, after = ("none" if one is None else budget_text(one) for one in (old, new))
+        yield f"{name}: {before} → {after}"
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -153,4 +168,4 @@ def _of_queues(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
 
 
 def _text(value: object) -> str:
-    return as_policy(value) if isinstance(value, float) and not isinstance(value, Share) else str(value)
+    return as_policy(value) if isinstance(value, float) and not isinstance(value, Quantity) else str(value)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from controller.core.budget import Spent, larger
 from controller.core.model import Change, Direction, History, Recommendation, Start
 from controller.core.override import Overrides
 from controller.core.pauses import looked, with_pauses
@@ -134,6 +135,7 @@ def not_after(history: History, now: float) -> History:
         unread_at=at_most_now(history.unread_at),
         change=None if change is None else replace(change, at=min(change.at, now)),
         overrides=history.overrides.not_after(now),
+        spent=None if history.spent is None else history.spent.not_after(now),
     )
 
 
@@ -155,7 +157,8 @@ class Known:
     """What this process remembers of a record.
 
     up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
-    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule: as last seen.
+    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule, spent: as they were
+    last seen.
     """
 
     up_age: float | None = None
@@ -165,6 +168,7 @@ class Known:
     change_age: float = 0.0
     overrides: Overrides = field(default=Overrides())
     schedule: str = ""
+    spent: Spent | None = None
 
 
 def given_back(history: History, known: Known | None, loss: Loss, now: float, *, leads: bool = True) -> History:
@@ -186,6 +190,8 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         history = replace(history, overrides=known.overrides)
     if is_lost and replaces:
         history = replace(history, schedule=known.schedule)
+    if is_lost:
+        history = replace(history, spent=larger(known.spent, history.spent))
     ours, theirs = known.change, history.change
     if is_lost and ours is not None and (replaces or theirs is None):
         # How it was before this change is not known any more, so its cooldown stays even if nothing was sent.

@@ -14,6 +14,8 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import ClassVar, NamedTuple
 
+from controller.core.budget import Spent
+from controller.core.cap import Cap
 from controller.core.load import Load
 from controller.core.override import Overrides
 from controller.core.reasons import Because, Reason
@@ -346,13 +348,17 @@ class ServiceTime:
         return replace(cls.of(ascending, sum(ascending), arrivals_per_s), finished=counted)
 
     @classmethod
-    def of(cls, ascending: Sequence[float], total: float, arrivals_per_s: float) -> ServiceTime:
-        """Of the times of at least one job, and their sum."""
-        most = longest_counted(ascending)
-        over = sum(seconds - most for seconds in ascending[bisect_right(ascending, most) :])
-        median, mean = percentile(ascending, 0.5), (total - over) / len(ascending)
+    def of(
+        cls, ascending: Sequence[float], total: float, arrivals_per_s: float, long_run: LongRun | None = None
+    ) -> ServiceTime:
+        """Of the times of at least one job, and their sum; with a long run, as LongRun.with_newest()."""
+        most, median = longest_counted(ascending), percentile(ascending, 0.5)
+        over = sum([seconds - most for seconds in ascending[bisect_right(ascending, most) :]])
+        mean = (total - over) / len(ascending)
         mean = min(mean, 10 * median) if len(ascending) < 100 else mean
-        return cls(_stepped(_job_time(mean)), _job_time(median), len(ascending), arrivals_per_s)
+        mean = _stepped(_job_time(mean))
+        mean = mean if long_run is None else long_run.or_longer(mean)
+        return cls(mean, _job_time(median), len(ascending), arrivals_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,10 +392,12 @@ class LongRun:
 
     def with_newest(self, service: ServiceTime) -> ServiceTime:
         """The longer of the two means holds: few long jobs among many short ones are seldom among the newest 500."""
-        if self.mean_s <= service.mean_s:
-            return service
-        mean = _stepped(_job_time(self.mean_s))
-        return service if mean <= service.mean_s else replace(service, mean_s=mean)
+        mean = self.or_longer(service.mean_s)
+        return service if mean == service.mean_s else replace(service, mean_s=mean)
+
+    def or_longer(self, mean_s: float) -> float:
+        """The mean of the newest jobs, or its own if that is longer."""
+        return mean_s if self.mean_s <= mean_s else max(mean_s, _stepped(_job_time(self.mean_s)))
 
 
 def _end(one: Finished) -> float:
@@ -427,13 +435,17 @@ def _stepped(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """service: how long a job takes; None: unknown, or not needed. unmeasured: why it cannot be measured, or ""."""
+    """service: how long a job takes; None: unknown, or not needed. unmeasured: why it cannot be measured, or "".
+
+    caps: of the budgets that are nearly spent.
+    """
 
     queue: QueueDepth
     replicas: Replicas
     rate: Rate = None
     service: ServiceTime | None = None
     unmeasured: str = ""
+    caps: tuple[Cap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,7 +506,7 @@ class History:
     apart_s: seconds between the newest two polls. pauses: of each worker, see core/pauses.py; kept_s: for how long each
     stays that is not needed, learned from them at learned_at. long_run: the mean time of all jobs. load: of the last
     day; None: never observed. promise: what is learned for `slo`; None: nothing. overrides: what operators have asked
-    for.
+    for. spent: what the service has used, for its budgets; None: never charged.
     """
 
     last_up: float | None = None
@@ -525,6 +537,7 @@ class History:
     unread_at: float | None = None
     watch: Watch = field(default_factory=Watch)
     overrides: Overrides = field(default=Overrides())
+    spent: Spent | None = None
     schedule: str = ""
     """The schedule whose begin was told, and whose end was not, see schedule.told_as(); "": none."""
 

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     CRASH_LOOP = "crash_loop"
     TAKEOVER = "takeover"
     OVERRIDE = "override"
+    BUDGET = "budget"
     CONTENDED = "contended"
 
 
@@ -38,6 +39,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.CRASH_LOOP: "workers crash and none runs",
     Kind.TAKEOVER: "another replica of the controller leads",
     Kind.OVERRIDE: "an operator's override began or ended",
+    Kind.BUDGET: "80, 90 or 100 % of a budget are spent, or a new period has begun after that",
     Kind.CONTENDED: "something else changes the count, too",
 }
 BY_DEFAULT = (
@@ -47,6 +49,7 @@ BY_DEFAULT = (
     Kind.NO_PROGRESS,
     Kind.CRASH_LOOP,
     Kind.OVERRIDE,
+    Kind.BUDGET,
     Kind.CONTENDED,
 )
 """Without `scaled` and `takeover`: they are the normal course, the one with each burst, the other with each deploy."""

@@ -16,7 +16,6 @@ All times are seconds.
 
 from __future__ import annotations
 
-import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence, Sequence
@@ -39,7 +38,7 @@ FEWEST_ARRIVALS = 30
 _OWN = 20
 """Each worker up to this has pauses of its own; the later ones share one list, because there are few of each."""
 PLACES = _OWN + 1
-_APART = 24
+_APART = 96
 """Places between two pauses of a first, coarse search."""
 STEP_S = 0.25
 """Pauses are rounded to this."""
@@ -74,6 +73,11 @@ class Cost(NamedTuple):
     def least_s(self) -> float:
         """No worker goes sooner: in this time jobs of one burst are still on their way."""
         return _LEAST_PART * self.start_up_s
+
+    @property
+    def unlearned_s(self) -> float:
+        """How long a worker stays whose pauses are not known: as long as a stop would cost."""
+        return self.limited(self.total_s)
 
     def limited(self, kept_s: float) -> float:
         return min(max(kept_s, self.least_s), LONGEST_S)
@@ -130,17 +134,19 @@ def learned(ascending: Sequence[float], cost: Cost) -> float | None:
 
 def _cheapest(ascending: Sequence[float], stop: float) -> float:
     """The time that costs least in these pauses; of several, the shortest."""
-    count = len(ascending)
-    sums = list(itertools.accumulate(ascending[: bisect_right(ascending, LONGEST_S)]))
+    count, places = len(ascending), bisect_right(ascending, LONGEST_S)
     # Each _APART-th time sets a bound, by which the search skips most of the others: the simulator learns very often.
-    some = [sums[n] + (count - 1 - n) * (ascending[n] + stop) for n in range(0, len(sums), _APART)]
-    least, kept = count * stop, 0.0
-    bound = math.nextafter(min(some), math.inf) if some else least
-    least = min(least, bound)
-    place = 0
-    while place < len(sums):
-        pause, longer = ascending[place], count - 1 - place
-        total = sums[place] + longer * (pause + stop)
+    bound, shorter, before = count * stop, 0.0, 0
+    for place in range(0, places, _APART):
+        shorter += sum(ascending[before:place])
+        pause, longer, before = ascending[place], count - 1 - place, place
+        bound = min(bound, shorter + pause + longer * (pause + stop))
+    least, kept = min(count * stop, math.nextafter(bound, math.inf)), 0.0
+    place, shorter, before = 0, 0.0, 0
+    while place < places:
+        shorter += sum(ascending[before:place])
+        pause, longer, before = ascending[place], count - 1 - place, place
+        total = shorter + pause + longer * (pause + stop)
         if total < least:
             least, kept = total, pause
         elif total - longer * stop > least:
@@ -176,7 +182,7 @@ def cost_of_a_wrong_stop(policy: WorkerPolicy, history: History, service: Servic
 def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> tuple[float, ...]:
     """By place, see slot(): for how long a worker stays that is not needed."""
     cost = cost_of_a_wrong_stop(policy, history, service)
-    unknown = cost.limited(cost.total_s)
+    unknown = cost.unlearned_s
     known = dict(enumerate(history.kept_s))
     return tuple(
         unknown if (known_s := known.get(place)) is None else known_s for place in range(slot(policy.highest_max) + 1)

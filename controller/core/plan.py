@@ -5,7 +5,8 @@ simulation makes its decisions by it. What differs is what they do with a plan, 
 
 1. Note what was read, and what quick checks read since the last pass. A depth of 0 that is doubtful counts as
    unreadable, unless jobs were seen in this queue before. Report overrides that operators set or that ended, and
-   schedules that are on or over since the last pass.
+   schedules that are on or over since the last pass. Charge the time since the last pass to the budgets, and report a
+   step that the spend has reached.
 2. Settle the open change by what the platform shows. It stays open until it is visible, or until the landing bound.
 3. Update the watch: workers that crash, exit or do not start, a deployment that hangs, jobs that no worker takes.
 4. Record a change that was made outside the controller: it starts the cooldowns. Not while a change is open.
@@ -24,7 +25,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from controller.core import conditions, history, pauses, queues
-from controller.core.allowed import allowed, of_the_hour
+from controller.core.allowed import Allowed, allowed, of_the_hour
+from controller.core.budget import Shared, Standing
+from controller.core.cap import Cap
+from controller.core.charging import Charged, Charging
 from controller.core.conditions import Condition, Look
 from controller.core.load import Load
 from controller.core.model import (
@@ -44,10 +48,12 @@ from controller.core.model import (
     workers,
 )
 from controller.core.override import Override
+from controller.core.pools import Pool, counted_now, share_of
+from controller.core.pools import Share as PoolShare
 from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavailable
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Reason
-from controller.core.rules import decide, fall_back, remembered
+from controller.core.rules import decide, fall_back, recommend_ahead, remembered
 from controller.core.schedule import in_force, on_words, told_as
 from controller.core.slo import Promise, with_target
 from controller.core.steps import (
@@ -61,6 +67,7 @@ from controller.core.steps import (
     Settle,
     Share,
     Step,
+    UpdateBudget,
     UpdateOverrides,
     UpdateSchedule,
     UpdateWatch,
@@ -83,7 +90,8 @@ class Seen:
     a change that is not visible counts as not made. epoch: of the lease. ident: the id for a change that this pass
     records. unsent: ids of changes that this process recorded, perhaps, and of which it certainly sent nothing.
     looks: what quick checks recommended since the last pass. is_woken: this is a quick check, which writes nothing.
-    worker: its name in the policy, for messages.
+    worker: its name in the policy, for messages. shared: the budget of all workers; None: there is none.
+    pool: the pool that it is in, with its other members; None: it is in none.
     """
 
     policy: WorkerPolicy
@@ -103,6 +111,8 @@ class Seen:
     looks: tuple[Recommendation, ...] = ()
     is_woken: bool = False
     worker: str = ""
+    shared: Shared | None = None
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,8 @@ class Plan:
     history: as it is to be written, with the change of a Send in it. decided_by: the history that the decision went by.
     queue, replicas: as they were read; None: they could not be, or the depth is doubtful. observed: what decide() got;
     None: it was not asked. policy: the one that it went by: with `slo`, with the target wait of this moment.
+    standings: of the budgets that the worker is under. share: what it may have of its pool; None: it is in none, or
+    the platform could not be read.
     """
 
     steps: tuple[Step, ...]
@@ -123,6 +135,8 @@ class Plan:
     observed: Observation | None
     conditions: tuple[Condition, ...] | None
     policy: WorkerPolicy
+    standings: tuple[Standing, ...] = ()
+    share: PoolShare | None = None
 
     @property
     def last(self) -> Step:
@@ -151,6 +165,8 @@ def plan(seen: Seen) -> Plan:
         observed=draft.observed,
         conditions=draft.conditions,
         policy=draft.seen.policy,
+        standings=draft.charged.standings,
+        share=draft.share,
     )
 
 
@@ -165,6 +181,8 @@ class _Draft:
     observed: Observation | None = None
     decided_by: History | None = None
     conditions: tuple[Condition, ...] | None = None
+    charged: Charged = field(default_factory=Charged)
+    share: PoolShare | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -179,9 +197,17 @@ class _Draft:
         return self.seen.replicas if isinstance(self.seen.replicas, Replicas) else None
 
     @property
+    def here(self) -> Allowed:
+        return allowed(self.seen.policy, self.history.overrides, self.seen.now, self.caps)
+
+    @property
+    def caps(self) -> tuple[Cap, ...]:
+        return self.charged.caps if self.share is None else (*self.charged.caps, self.share.cap)
+
+    @property
     def policy(self) -> WorkerPolicy:
         """With min_replicas and max_replicas as they are now."""
-        return allowed(self.seen.policy, self.history.overrides, self.seen.now).policy
+        return self.here.policy
 
     def then(self, step: Noting) -> None:
         self.steps.append(step)
@@ -216,7 +242,7 @@ def _aim(draft: _Draft) -> None:
     if not seen.is_woken:  # a quick check writes nothing
         promise = draft.history.promise or Promise()
         if replicas is not None:
-            is_at_max = replicas.configured >= draft.policy.max_replicas
+            is_at_max = replicas.configured >= draft.here.most
             promise = promise.looked(seen.now, seen.retention.gap, is_at_max=is_at_max)
         if seen.service is not None:
             promise = promise.after(slo, seen.service.finished, seen.now)
@@ -257,6 +283,33 @@ def _report_schedule(draft: _Draft) -> None:
         on = {"min_replicas": one.min_replicas, "max_replicas": one.max_replicas, **until, "message": message}
         events.append(Event("schedule_on", {**fields, **on}))
     draft.then(UpdateSchedule(replace(draft.history, schedule=here), tuple(events)))
+
+
+def _spend(draft: _Draft) -> None:
+    seen, replicas = draft.seen, draft.replicas
+    alive = None if replicas is None else max(replicas.alive, replicas.running)
+    gap, writes = seen.retention.gap, not seen.is_woken
+    charging = Charging(seen.worker, seen.policy, seen.shared, alive, seen.now, gap, seen.epoch, writes=writes)
+    draft.charged = charging.after(draft.history.spent)
+    noted = replace(draft.history, spent=draft.charged.spent)
+    if draft.charged.events:
+        draft.then(UpdateBudget(noted, draft.charged.events))
+    else:
+        draft.history = noted
+
+
+def _share_the_pool(draft: _Draft) -> None:
+    seen, queue, replicas, history = draft.seen, draft.queue, draft.replicas, draft.history
+    if seen.pool is None or replicas is None:
+        return
+    hour = draft.policy
+    counted = counted_now(replicas.configured, history.change)
+    wants = counted  # while the queue cannot be read, it keeps what it has
+    if queue is not None:
+        leaving = replicas.finishing(seen.service)
+        wants = recommend_ahead(seen.policy, queue, seen.service, replicas.configured, leaving)
+    wants = min(max(wants, hour.min_replicas), draft.here.most)
+    draft.share = share_of(seen.pool, seen.worker, counted, wants, min(hour.min_replicas, wants))
 
 
 def _note(draft: _Draft) -> None:
@@ -393,7 +446,7 @@ def _record_external_change(draft: _Draft) -> None:
 
 def _what_becomes_of_it(draft: _Draft, after: int) -> str:
     """Of a count that a person set on the platform, and how to keep it."""
-    here = allowed(draft.seen.policy, draft.history.overrides, draft.seen.now)
+    here = draft.here
     if here.held is not None:
         return f"it is undone now: {here.held.words}"
     keeping = f"to keep it, `autoscaler hold {draft.seen.worker or 'WORKER'} {after} --for 2h`"
@@ -423,7 +476,8 @@ def _fall_back(draft: _Draft) -> None:
         return
     after = draft.history
     unread_for_s = _unread_for(after, now)
-    decision = fall_back(seen.policy, replicas, after, now, unread_for_s=unread_for_s, rate=seen.rate)
+    caps = draft.caps
+    decision = fall_back(seen.policy, replicas, after, now, unread_for_s=unread_for_s, rate=seen.rate, caps=caps)
     if (
         decision is None
         or not decision.changes_something
@@ -456,7 +510,7 @@ def _decide_and_act(draft: _Draft) -> None:
 
 
 def _observation(draft: _Draft, queue: QueueDepth, replicas: Replicas) -> Observation:
-    return Observation(queue, replicas, draft.seen.rate, draft.seen.service, draft.seen.unmeasured)
+    return Observation(queue, replicas, draft.seen.rate, draft.seen.service, draft.seen.unmeasured, draft.caps)
 
 
 def _decide(draft: _Draft, observed: Observation) -> Decision:
@@ -501,8 +555,10 @@ _ORDER: tuple[Callable[[_Draft], None], ...] = (
     _disbelieve,
     _report_overrides,
     _report_schedule,
+    _spend,
     _measure,
     _aim,
+    _share_the_pool,
     _note,
     _settle,
     _watch,

@@ -199,7 +199,8 @@ class Platform(Protocol):
             Unavailable: it was sent, and the outcome is unknown.
         """
 
-    def requests(self) -> Requests: ...
+    def requests(self) -> Requests | None:
+        """None: it sets no limit that is known, and no cycle waits for one."""
 
 
 class Recalled(NamedTuple):

@@ -38,6 +38,9 @@ class Reason(StrEnum):
     SCALE_DOWN_STEP = "ScaleDownStep"
     MINIMUM = "Minimum"
     MAXIMUM = "Maximum"
+    NEAR_BUDGET = "NearBudget"
+    OVER_BUDGET = "OverBudget"
+    POOL = "Pool"
     REGIONS = "Regions"
     VOLUME = "Volume"
     DEPLOYING = "Deploying"
@@ -171,6 +174,18 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     Reason.MAXIMUM: (
         "max_replicas is the limit",
         "raise `max_replicas`",
+    ),
+    Reason.NEAR_BUDGET: (
+        "80 or 90 % of a `budget` are spent, so max is lower until the period ends, see [budget](budget.md)",
+        "wait for the next period; or raise `budget.amount`, or `autoscaler at-least … --force`",
+    ),
+    Reason.OVER_BUDGET: (
+        "a `budget` is spent, so max is `at_budget` until the period ends, see [budget](budget.md)",
+        "wait for the next period; or raise `budget.amount`, or `autoscaler at-least … --force`",
+    ),
+    Reason.POOL: (
+        "the workers of a `pool` have its total, or this one gives way to one that comes first, see [pools](pools.md)",
+        "wait until another has fewer; or raise the pool's `max_replicas`, or this worker's `priority`",
     ),
     Reason.REGIONS: (
         (

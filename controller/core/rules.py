@@ -30,6 +30,10 @@ part of the policy.
 5. Stabilization: scale-down goes only to the highest recommendation of the window. If the history does not cover the
    whole window, there is no scale-down (the rule of Kubernetes' HPA, with a history that survives restarts). With a
    target_wait the window is idle_off, or else each worker has one of its own, learned from its pauses (core/pauses.py).
+   Then the cap of a budget that is nearly spent (budget.py), or of a pool (pools.py): no worker is added above it, and
+   the workers above it go without waiting for the window, but only idle ones as far as rule 4 knows them. So it never
+   removes more at once than rules 6 and 8 allow, and a pause stops it, too. Once a budget is overrun, its cap is max
+   itself, for rule 1.
 6. Cooldowns: scale-up counts from the last scale-up, scale-down from the last scale in either direction. A history that
    begins now counts as a scale at its beginning, but only for scale-down: a burst must not wait for it. With a
    target_wait there is no cooldown except a scale_up.cooldown of the policy, because its formula counts workers that
@@ -49,11 +53,12 @@ limit. A count above max_replicas stays until the queue can be read again and sh
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from controller.core import long_wait, pauses, queues
 from controller.core.allowed import Allowed, allowed
+from controller.core.cap import Cap
 from controller.core.conditions import crash_words, is_crashing
 from controller.core.history import needed
 from controller.core.jobs_each import JobsEach
@@ -86,7 +91,10 @@ from controller.policy import WorkerPolicy
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the rules after the recommendation use; the depth of the queue is already in the decision by then."""
+    """What the rules after the recommendation use; the depth of the queue is already in the decision by then.
+
+    busy: workers that the jobs in progress need, as far as the policy says what one worker can do; else 0.
+    """
 
     here: Allowed
     replicas: Replicas
@@ -95,6 +103,7 @@ class Situation:
     rate: Rate
     service: ServiceTime | None = None
     unmeasured: str = ""
+    busy: int = 0
 
     @property
     def policy(self) -> WorkerPolicy:
@@ -131,13 +140,22 @@ def decide(policy: WorkerPolicy, observed: Observation, history: History, now: f
 
 
 def fall_back(
-    policy: WorkerPolicy, replicas: Replicas, history: History, now: float, *, unread_for_s: float, rate: Rate
+    policy: WorkerPolicy,
+    replicas: Replicas,
+    history: History,
+    now: float,
+    *,
+    unread_for_s: float,
+    rate: Rate,
+    caps: Sequence[Cap] = (),
 ) -> Decision | None:
     """The decision if the queue could not be read for `unread_for_s` seconds; None: the count stays."""
-    fallback, here = policy.on_unavailable, allowed(policy, history.overrides, now)
-    situation, current, policy = Situation(here, replicas, history, now, rate), replicas.configured, here.policy
+    fallback, here = policy.on_unavailable, allowed(policy, history.overrides, now, caps)
+    current, policy = replicas.configured, here.policy
+    situation = Situation(here, replicas, history, now, rate, busy=current)  # which are busy is unknown
     if here.held is not None:
-        return _platform_limits(situation, _held(here, Decision(current, policy.min_replicas, current, ())))
+        held = _keep_to_cap(situation, _held(here, Decision(current, policy.min_replicas, current, ())))
+        return _platform_limits(situation, held)
     if fallback is None or unread_for_s < fallback.after or here.paused(up=True) is not None:
         if current >= policy.min_replicas or here.leaves_all:
             return None
@@ -146,7 +164,7 @@ def fall_back(
     wanted = min(fallback.at_least, policy.max_replicas)  # a schedule may have a lower one now
     words = f"the queue could not be read for {_rounded_up(unread_for_s)}, so at least {workers(wanted)}"
     start = Decision(current, wanted, max(current, wanted), (Because(Reason.FALLBACK, words),))
-    start = _add_none_that_crash(situation, start)
+    start = _keep_to_cap(situation, _add_none_that_crash(situation, start))
     decision = _limit_step(situation, _limit_rate(situation, _cool_down(situation, start)))
     return _platform_limits(situation, _at_least_minimum(here, decision))
 
@@ -232,15 +250,15 @@ def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[
 
 
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
-    here = allowed(policy, history.overrides, now)
-    return Situation(here, observed.replicas, history, now, observed.rate, observed.service, observed.unmeasured)
+    here, replicas = allowed(policy, history.overrides, now, observed.caps), observed.replicas
+    situation = Situation(here, replicas, history, now, observed.rate, observed.service, observed.unmeasured)
+    busy = _busy_workers(situation, observed.queue) if here.cap is not None else None
+    return replace(situation, busy=busy or 0)
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
     if situation.here.held is not None:
-        held = _held(situation.here, _recommended(situation, queue))
-        yield held, "override"
-        yield _platform_limits(situation, held), "limits of the platform"
+        yield from _turns_of_a_hold(situation, queue)
         return
     correction = _add_none_that_crash(situation, _correct(situation, queue))
     correction = _platform_limits(situation, correction)
@@ -267,8 +285,18 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
         decision = _pause(situation, decision)
         yield decision, "override"
     for name, rule in _RULES:
-        decision = rule(situation, decision)
-        yield decision, name
+        if rule is not _keep_to_cap or situation.here.cap is not None:
+            decision = rule(situation, decision)
+            yield decision, name
+
+
+def _turns_of_a_hold(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
+    held = _held(situation.here, _recommended(situation, queue))
+    yield held, "override"
+    if situation.here.cap is not None:
+        held = _keep_to_cap(situation, held)
+        yield held, "budget or pool"
+    yield _platform_limits(situation, held), "limits of the platform"
 
 
 def _recommends(policy: WorkerPolicy) -> str:
@@ -288,7 +316,7 @@ def _beyond_the_minimum(
     because = _recommendation(situation, queue, wanted)
     decision = _limit(correction, wanted, because.reason, because.words)
     yield decision, _recommends(situation.policy)
-    for name, rule in _LIMITS:
+    for name, rule in (("budget or pool", _keep_to_cap), *_LIMITS) if situation.here.cap is not None else _LIMITS:
         limited = rule(situation, decision)
         kept = max(limited.desired, correction.desired)
         decision = decision if kept == decision.desired else replace(limited, desired=kept)
@@ -378,19 +406,47 @@ def _fix(policy: WorkerPolicy) -> str:
 
 
 def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
-    policy = situation.policy
-    each = policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
-    if decision.direction is not Direction.DOWN or each is None:
+    busy = _busy_workers(situation, queue)
+    if decision.direction is not Direction.DOWN or busy is None or busy <= decision.desired:
         return decision
-    counted = queue.limit is None or queue.processing < queue.limit
-    staying = queue.processing if policy.target_wait is None else _staying(queue, situation.leaving)
-    busy = math.ceil(staying / each) if counted else decision.current  # at its limit the count is only a lower bound
-    if busy <= decision.desired:
-        return decision
+    each, staying = _jobs_each(situation.policy), _jobs_on_workers(situation, queue)
     stay = f"at least {workers(busy)}" if busy < decision.current else "no worker can be removed"
     verb = "is" if staying == 1 else "are"
     words = f"{queue.jobs(staying)} {verb} in progress, up to {each} per worker, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
+
+
+def _busy_workers(situation: Situation, queue: QueueDepth) -> int | None:
+    """Workers that the jobs in progress need; None: the policy does not say how many jobs one worker runs."""
+    each = _jobs_each(situation.policy)
+    if each is None:
+        return None
+    if queue.limit is not None and queue.processing >= queue.limit:
+        return situation.replicas.configured  # at its limit the count is only a lower bound
+    return math.ceil(_jobs_on_workers(situation, queue) / each)
+
+
+def _jobs_each(policy: WorkerPolicy) -> int | None:
+    return policy.jobs_per_worker if policy.target_wait is None else policy.concurrency
+
+
+def _jobs_on_workers(situation: Situation, queue: QueueDepth) -> int:
+    return queue.processing if situation.policy.target_wait is None else _staying(queue, situation.leaving)
+
+
+def _keep_to_cap(situation: Situation, decision: Decision) -> Decision:
+    """No worker is added above the cap; of those that are above it, the busy ones stay, or all during a pause."""
+    here, current = situation.here, decision.current
+    if here.cap is None or decision.desired <= here.cap.count:
+        return decision
+    staying = current if here.paused(up=False) is not None else min(current, situation.busy)
+    most = max(here.cap.count, staying)
+    if most >= decision.desired:
+        return decision
+    words = here.cap.because.words
+    if most > here.cap.count:
+        words += f"; {workers(most)} {'is' if most == 1 else 'are'} busy and may finish"
+    return _limit(decision, most, here.cap.because.reason, words)
 
 
 def _guard_the_wait(situation: Situation, queue: QueueDepth, decision: Decision) -> Decision:
@@ -551,6 +607,7 @@ _LIMITS: tuple[tuple[str, Rule], ...] = (
 )
 _RULES: tuple[tuple[str, Rule], ...] = (
     ("stabilization window", _stabilize),
+    ("budget or pool", _keep_to_cap),
     ("cooldown", _cool_down),
     *_LIMITS,
 )

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from controller.policy import Policy, WorkerPolicy
 
+_TARGETS = ("service", "kubernetes", "platform")
+
 
 class Beside(NamedTuple):
     """workers: by name, the shadow's policy of each worker that both files have. notes: what of it has no effect."""
@@ -25,9 +27,9 @@ def beside(in_force: Policy, shadow: Policy, name: str) -> Beside:
             notes.append(f"workers.{worker} of {name} has no effect: the policy in force has no worker of that name")
             continue
         changes: dict[str, object] = {}
-        if shadow.services[worker] != in_force.services[worker]:
-            notes.append(f"workers.{worker} of {name} names another service; that of the policy in force counts")
-            changes["service"] = real.service
+        if policy.target != real.target:
+            notes.append(f"workers.{worker} of {name} names another target; that of the policy in force counts")
+            changes |= {key: getattr(real, key) for key in _TARGETS}
         if policy.rate_limit is not None and real.rate_limit is None:
             notes.append(
                 f"workers.{worker}.rate_limit of {name} has no effect: the policy in force has none, so the requests "

@@ -60,6 +60,18 @@ class UpdateSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateBudget:
+    """An event for each budget of which a step was reached or left since the last pass."""
+
+    history: History
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "report that a budget lowers or raises max"
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """The open change is closed. event: only if its outcome was unknown, or if it was not made."""
 
@@ -154,6 +166,6 @@ class Send:
 
 _OVERRIDE = {"override_set": "was set", "override_ended": "ended"}
 _SCHEDULE = {"schedule_on": "on", "schedule_off": "over"}
-Noting = Note | UpdateOverrides | UpdateSchedule | Settle | UpdateWatch | RecordExternalChange
+Noting = Note | UpdateOverrides | UpdateSchedule | UpdateBudget | Settle | UpdateWatch | RecordExternalChange
 """Steps that change the history and do not end the pass."""
 Step = Noting | Share | Hold | Fail | Send

@@ -160,13 +160,17 @@ class LiveScreen:
 
 
 def _newest(rows: Iterable[_Row], width: int, room: int) -> list[Text]:
-    """The lines of the newest rows that fit completely, in the order of time."""
+    """The lines of the newest rows that fit completely, in the order of time.
+
+    An older row that changed nothing has one line: on 80 columns the decisions would otherwise be out of sight soon.
+    """
     shown: list[Text] = []
-    for row in reversed(list(rows)):
+    for age, row in enumerate(reversed(list(rows))):
         head = _columns(in_seconds(row.at_s), *row.figures)
-        lines = [
-            Text(line, style=row.style) for line in wrapped(head + row.words, width, indent=len(head)).splitlines()
-        ]
+        words = wrapped(head + row.words, width, indent=len(head)).splitlines()
+        if age and not row.style and len(words) > 1:
+            words = [wrapped(head + row.words, width - 2, indent=len(head)).splitlines()[0] + " …"]
+        lines = [Text(line, style=row.style) for line in words]
         if len(shown) + len(lines) > room:
             break
         shown[:0] = lines

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -23,22 +24,29 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 
 from controller.core.units import in_words
 from controller.demo import server_host
+from controller.demo.browser import open_page
 from controller.demo.jobs import create_queue, enqueue, summary
 from controller.demo.recording import save
 from controller.demo.screen import Screen, screen, wrapped
 from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
+from controller.fake_kubernetes import FakeKubernetes
+from controller.fake_kubernetes import Timings as ClusterTimings
+from controller.fake_kubernetes.kubelet import Kubelet
 from controller.fake_railway import CommandLauncher, FakeRailway, Timings
+from controller.fake_railway.processes import Place, Process
 from controller.loop import signals
 
 WAVES = ((3.0, 8), (3.0, 18), (3.0, 30), (3.0, 40), (3.0, 70))
 """The burst: seconds since the wave before, and jobs. Each wave reaches a higher tier."""
 JOB_S = 1.5
+PlatformName = Literal["railway", "kubernetes"]
 LONGEST_S = 180.0
 """A demo that takes longer has failed."""
 
@@ -54,15 +62,22 @@ _SHORTENED = {
 _FROM_OUTSIDE = (
     *("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "MAX_WORKERS", "MIN_WORKERS", "AUTOSCALER_POLICY"),
     *("DATABASE_DIRECT_URL", "HTTP_TOKEN", "REDIS_KEY_PREFIX", "LEASE_RENEW_MS", "REDIS_TIMEOUT_MS"),
-    *("RAILWAY_TIMEOUT_MS", "LANDING_BOUND_MS"),
+    *("RAILWAY_TIMEOUT_MS", "LANDING_BOUND_MS", "KUBECONFIG", "KUBERNETES_TIMEOUT_MS"),
 )
 """Variables of a real deployment that a person may have set; they must not reach the demo."""
 
 
-def demo(*, seconds: float | None, keep: bool, record: Path | None = None) -> int:
-    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over."""
+def demo(
+    *,
+    seconds: float | None,
+    keep: bool,
+    record: Path | None = None,
+    page: bool = False,
+    platform: PlatformName = "railway",
+) -> int:
+    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over. page: open it."""
     try:
-        return asyncio.run(_demo(seconds, keep, record))
+        return asyncio.run(_demo(_Wishes(seconds, keep, record, page, platform)))
     except (MissingExtra, ServerError) as error:
         print(f"autoscaler: {error}", file=sys.stderr)
         return 2 if isinstance(error, MissingExtra) else 1
@@ -96,33 +111,62 @@ class _Seen:
         return time.monotonic() - self.started
 
 
-async def _demo(seconds: float | None, keep: bool, record: Path | None) -> int:  # noqa: FBT001  # as the flag says
+class _Wishes(NamedTuple):
+    """See demo()."""
+
+    seconds: float | None
+    keep: bool
+    record: Path | None
+    page: bool
+    platform: PlatformName
+
+
+async def _demo(wishes: _Wishes) -> int:
+    seconds, keep, record, page, platform = wishes
     told = _stop_requested()
     port = next(server_host.free_ports())
     headline = f"page: http://127.0.0.1:{port}/  (Ctrl-C ends the demo and the page)"
     with ExitStack() as curtain:
         shown = curtain.enter_context(screen(headline))
-        shown.say(0.0, "PostgreSQL, Redis, a fake Railway and the controller start; then the page answers")
+        shown.say(0.0, f"PostgreSQL, Redis, a fake {platform.title()} and the controller start")
         with start_servers() as servers:
-            async with _stage(servers) as stage, _controller(stage, port) as controller:
+            async with _stage(servers, platform) as stage, _controller(stage, port) as controller:
                 if keep:
                     _say(_how_to_connect(stage))
                 seen = _Seen()
+                pointing = asyncio.create_task(_point_to_the_page(port, seen, shown, opens=page))
                 limit = seconds if seconds is not None else None if keep else LONGEST_S
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
                 awaited: list[asyncio.Future[Any]] = [play, told]
                 await asyncio.wait(awaited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                pointing.cancel()
                 finished = await _ended(play)
                 curtain.close()
                 _say(await _closing_summary(stage, seen, finished=finished))
                 if record is not None and not seen.lines:
                     _say("nothing is recorded: the demo ended before the first cycle")
                 elif record is not None:
-                    await save(record, _policy().read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
+                    await save(record, stage.policy.read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
                     _say(wrapped(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml"))
     if told.done():
         return signals.exit_code_of(told.result())
     return 0 if finished or (seconds is not None and seen.well) else 1
+
+
+async def _point_to_the_page(port: int, seen: _Seen, shown: Screen, *, opens: bool) -> None:
+    """As soon as it answers."""
+    url = f"http://127.0.0.1:{port}/"
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.1)
+            continue
+        writer.close()
+        break
+    is_open = opens and await asyncio.to_thread(open_page, url)
+    words = "is open in a browser" if is_open else "answers" + (", and no browser can be opened here" if opens else "")
+    shown.say(seen.at_s, f"{url} {words}")
 
 
 def _say(text: str) -> None:
@@ -149,17 +193,29 @@ def _stop_requested() -> asyncio.Future[int]:
     return told
 
 
+class _Fake(NamedTuple):
+    """Of a fake platform: see _Stage."""
+
+    variables: dict[str, str]
+    policy: Path
+    look: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Stage:
+    """variables: what the fake adds to the environment. look: a command that shows what it did."""
+
     servers: Servers
-    fake: FakeRailway
     queue: psycopg.AsyncConnection[Any]
     environment: dict[str, str]
+    variables: dict[str, str]
+    policy: Path
+    look: str
 
 
 @asynccontextmanager
-async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
-    """Everything but the controller: the queue's table, and the fake Railway with one stopped worker service."""
+async def _stage(servers: Servers, platform: PlatformName) -> AsyncIterator[_Stage]:
+    """Everything but the controller: the queue's table, and the fake platform with one worker, which does not run."""
     urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
     worker = CommandLauncher(
         [sys.executable, "-m", "controller.demo.worker"],
@@ -171,16 +227,46 @@ async def _stage(servers: Servers) -> AsyncIterator[_Stage]:
             await psycopg.AsyncConnection.connect(servers.database_url, autocommit=True)
         )
         await create_queue(queue)
-        fake = await stack.enter_async_context(
-            FakeRailway.create(
-                0, deploy={"drainingSeconds": 5}, launcher=worker, timings=Timings().scaled(0.3), quota=10_000
-            )
-        )
+        fake = _railway(worker) if platform == "railway" else _kubernetes(worker)
+        variables, policy, look = await stack.enter_async_context(fake)
         inherited = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
         # Processes of this machine must not use the machine's proxy to reach each other.
         near = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-        environment = {**inherited, **near, **urls, **fake.environment_variables(), **_SHORTENED}
-        yield _Stage(servers, fake, queue, environment)
+        environment = {**inherited, **near, **urls, **variables, **_SHORTENED}
+        yield _Stage(servers, queue, environment, variables, policy, look)
+
+
+@asynccontextmanager
+async def _railway(worker: CommandLauncher) -> AsyncIterator[_Fake]:
+    timings = Timings().scaled(0.3)
+    async with FakeRailway.create(
+        0, deploy={"drainingSeconds": 5}, launcher=worker, timings=timings, quota=10_000
+    ) as fake:
+        yield _Fake(fake.environment_variables(), _policy(), f"curl {fake.base_url}/mutations")
+
+
+@asynccontextmanager
+async def _kubernetes(worker: CommandLauncher) -> AsyncIterator[_Fake]:
+    """The shipped policy but for its target."""
+
+    async def start(pod: str) -> Process:
+        return await worker.start(Place(pod, "", "worker", "worker"))
+
+    with TemporaryDirectory() as folder:
+        policy, config = Path(folder) / "policy.yaml", Path(folder) / "kubeconfig"
+        shipped = _policy().read_text(encoding="utf-8")
+        policy.write_text(re.sub(r"service: .*", "kubernetes: {name: worker}", shipped), encoding="utf-8")
+        async with FakeKubernetes(ClusterTimings(ending=5.0)) as fake:
+            fake.begin(0)
+            kubelet = Kubelet(fake.cluster, start)
+            running = asyncio.create_task(kubelet.run())
+            try:
+                variables = {"KUBECONFIG": str(fake.write_kubeconfig(config))}
+                yield _Fake(variables, policy, f"kubectl --kubeconfig {config} get deployments")
+            finally:
+                running.cancel()
+                await asyncio.wait({running})
+                kubelet.close()
 
 
 @asynccontextmanager
@@ -188,7 +274,7 @@ async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subproc
     """`autoscaler run` as a separate process, which the kernel ends if this one is killed."""
     # A session of its own: Ctrl-C in the terminal reaches the demo alone, which ends the controller in order.
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", "run", "--policy", str(_policy())),
+        *(sys.executable, "-m", "controller", "run", "--policy", str(stage.policy)),
         env={**stage.environment, "LOG_FORMAT": "json", "PORT": str(port)},
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -261,10 +347,10 @@ async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str
 
 def _how_to_connect(stage: _Stage) -> str:
     """The demo's own policy and its shortened settings too: with others, `explain` would decide otherwise."""
-    names = ("DATABASE_URL", "REDIS_URL", *stage.fake.environment_variables(), *_SHORTENED)
-    values = {**{name: stage.environment[name] for name in names}, "AUTOSCALER_POLICY": str(_policy())}
+    names = ("DATABASE_URL", "REDIS_URL", *stage.variables, *_SHORTENED)
+    values = {**{name: stage.environment[name] for name in names}, "AUTOSCALER_POLICY": str(stage.policy)}
     exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in values.items())
     return (
         f"The demo runs until Ctrl-C. To look at it from another terminal:\n{exports}\n"
-        f"  autoscaler explain\n  curl {stage.fake.base_url}/mutations\n  psql $DATABASE_URL\n"
+        f"  autoscaler explain\n  {stage.look}\n  psql $DATABASE_URL\n"
     )

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.railway.client import NotAuthorized
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import placement
 from controller.adapters.railway.settings import RailwaySettings
-from controller.core.conditions import Look, conditions, updated_watch
-from controller.core.model import History, Replicas
+from controller.core.model import Replicas
 from controller.core.ports import Clock, Requests, Unavailable
-from controller.core.reasons import Reason
 from controller.core.units import as_policy, in_words
+from controller.doctor.any_platform import PlatformAsked, PlatformFindings, state
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
 from controller.policy import WorkerPolicy
@@ -35,6 +34,16 @@ _BY_QUOTA = {100: ("free",), 1000: ("hobby", "trial"), 10_000: ("pro",)}
 """Plans by their quota (requests per hour), for a token that is not allowed to query the plan."""
 _HARD_CAP = 50
 """The most of any plan; more is an error whichever the plan is."""
+
+
+async def check_railway(asked: PlatformAsked) -> PlatformFindings:
+    """All of them, for the workers on Railway."""
+    platform, settings = cast("RailwayPlatform", asked.platform), cast("RailwaySettings", asked.access)
+    checks = RailwayChecks(platform, settings, folder=Path.cwd())
+    found = PlatformFindings(await checks.look([one.target.key for one in asked.workers.values()], asked.interval_s))
+    for name, worker in asked.workers.items():
+        found.workers[name] = await checks.service(worker, asked.jobs.get(name))
+    return found
 
 
 @dataclass
@@ -75,12 +84,12 @@ class RailwayChecks:
 
     async def service(self, worker: WorkerPolicy, longest_job_s: float | None) -> list[Finding]:
         """longest_job_s: seconds that the longest jobs take; None if unknown."""
-        reading = self.readings.get(worker.service)
+        reading = self.readings.get(worker.target.key)
         if not isinstance(reading, Replicas):
             return [error("service", str(reading or "was not read"))]
-        findings = [*state(reading, worker, self.clock.wall())]
+        findings = [*state(reading, worker, self.clock.wall(), about="service")]
         try:
-            reading, _ = await self.platform.read_before_change(worker.service)
+            reading, _ = await self.platform.read_before_change(worker.target.key)
         except Unavailable as unavailable:
             says = f"the configured count cannot be read, so that no change can be made: {unavailable}"
             findings.append(error("configuration", says, "create a project token in the environment's settings"))
@@ -89,7 +98,7 @@ class RailwayChecks:
             regions(reading, self.regions, worker),
             most_replicas(reading, self.plans, worker),
             draining(reading, longest_job_s),
-            await self._config(worker.service),
+            await self._config(worker.target.key),
         ]
 
     async def _token(self) -> Finding:
@@ -210,19 +219,6 @@ def budget(requests: Requests, interval: float, per_cycle: int = 1) -> Finding:
         return ok("requests", says)
     fits = math.ceil(requests.window_s * per_cycle / unstretched)
     return warning("requests", f"{says}: cycles will run less often", f"set interval to {as_policy(fits)} or more")
-
-
-def state(reading: Replicas, worker: WorkerPolicy, now: float) -> Iterator[Finding]:
-    """The conditions that a first cycle would report, without history; only a deployment carries its own start time."""
-    look = Look(worker, reading, None, History(), now, landing_bound=0.0)
-    look = replace(look, history=History(watch=updated_watch(look)))
-    found = [condition for condition in conditions(look) if condition.degrades]
-    for condition in found:
-        level = error if condition.reason is Reason.WORKERS_CRASH else warning
-        yield level("service", condition.says, condition.fix)
-    if not found:
-        says = f"is {reading.state.value}; replicas configured: {reading.configured}, running: {reading.running}"
-        yield ok("service", says)
 
 
 def regions(reading: Replicas, known: Mapping[str, str] | None, worker: WorkerPolicy) -> Finding:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 import psycopg
@@ -26,13 +25,16 @@ from controller.core.ports import Unavailable
 from controller.core.queues import alone
 from controller.core.text.masking import Masker
 from controller.core.units import iso
+from controller.doctor.any_platform import PlatformAsked
 from controller.doctor.finding import Finding, Level, error, ok, warning
+from controller.doctor.postgres_connections import connections
 from controller.doctor.postgres_queue import QueueChecks, unreadable
 from controller.doctor.postgres_server import Database, reach, woken
-from controller.doctor.railway import RailwayChecks
 from controller.doctor.redis import clock_ahead, risks
+from controller.platforms import named, used_by
 from controller.policy import WorkerPolicy
 
+_ANY_PLATFORM = "controller.doctor.any_platform:check_any"
 _MOST_SKEW_S = 2.0
 _READ_S = 5.0
 """Longer than a cycle's timeout: a person waits here, and a slow query should be measured rather than cut off."""
@@ -78,14 +80,14 @@ async def examine(configuration: Configuration) -> Report:
         database = await _postgres(configuration, controller, report, ahead)
         place = len(report.everywhere)
         # Findings are in the order of the work: without PostgreSQL nothing can be decided, without Redis no replica
-        # leads, and only then does it matter what Railway would do. So the late answer is put where it belongs. This
+        # leads, and only then does it matter what a platform would do. So the late answer is put where it belongs. This
         # check waits 6 s for its connection to be cut, so it runs while the others are made.
         listening = asyncio.create_task(_listening(configuration, controller, database))
         try:
             await _redis(configuration, controller, report, ahead)
             if ahead:
                 report.everywhere.append(clocks(ahead))
-            await _railway(configuration, controller, report)
+            await _platforms(configuration, controller, report)
             report.everywhere[place:place] = await listening
         finally:
             listening.cancel()
@@ -117,6 +119,7 @@ async def _postgres(
     try:
         findings, ahead["PostgreSQL"], database = await reach(reader, controller.ports.clock, _READ_S)
         report.everywhere += findings
+        report.everywhere.append(await connections(reader, configuration.policy, _READ_S))
     except psycopg.Error as failure:
         report.everywhere.append(error("PostgreSQL", f"PostgreSQL {in_words(failure, None, _READ_S)}"))
     for name, worker in configuration.policy.workers.items():
@@ -203,12 +206,22 @@ async def _redis_fix(url: str) -> str:
     return f"that port speaks {'TLS' if tls else 'no TLS'}: write {right} instead of {wrong} in REDIS_URL"
 
 
-async def _railway(configuration: Configuration, controller: Controller, report: Report) -> None:
+async def _platforms(configuration: Configuration, controller: Controller, report: Report) -> None:
     policy = configuration.policy
-    checks = RailwayChecks(controller.railway, configuration.railway, folder=Path.cwd())
-    report.everywhere += await checks.look([worker.service for worker in policy.workers.values()], policy.interval)
-    for name, worker in policy.workers.items():
-        report.workers[name] += await checks.service(worker, report.jobs.get(name))
+    for one in used_by(policy):
+        workers = {name: worker for name, worker in policy.workers.items() if worker.target.platform == one.target}
+        asked = PlatformAsked(
+            controller.platforms.opened(one.target),
+            configuration.access[one.target],
+            policy.interval,
+            workers,
+            report.jobs,
+            controller.ports.clock,
+        )
+        found = await named(one.checks or _ANY_PLATFORM)(asked)
+        report.everywhere += found.everywhere
+        for name, findings in found.workers.items():
+            report.workers[name] += findings
 
 
 def clocks(ahead: Mapping[str, float]) -> Finding:

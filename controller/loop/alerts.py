@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
+from controller.core.budget import ALL
 from controller.core.notices import Kind, Mark, Notice
 from controller.core.ports import Settled
 from controller.core.reasons import Reason
@@ -34,9 +35,10 @@ MOST_ONCE = 200
 """Marks of what happened once: the newest are kept. What lasts has as many marks as the policy has workers and faults.
 """
 _KIND_OF = {Reason.NO_PROGRESS.value: Kind.NO_PROGRESS, Reason.WORKERS_CRASH.value: Kind.CRASH_LOOP}
+_OF_A_BUDGET = {Reason.NEAR_BUDGET, Reason.OVER_BUDGET}
 _LASTING = "lasts"
 _ONCE = "once"
-_FIGURES = ("before", "after", "epoch", "holder", "override", "by", "times")
+_FIGURES = ("before", "after", "epoch", "holder", "override", "by", "times", "scope", "spent", "amount", "max_replicas")
 
 
 class Due(NamedTuple):
@@ -175,6 +177,7 @@ class Alerts:
         if told is None:
             return []
         worker, message = str(fields.get("worker") or ""), str(fields.get("message") or "")
+        worker = "" if fields.get("scope") == ALL else worker
         if name == "intent_settled" and fields.get("settled") != Settled.APPLIED.value:
             return []
         ident = str(fields.get("change") or fields.get("id") or fields.get("epoch") or "")
@@ -245,8 +248,9 @@ class Alerts:
         jobs = "" if queue is None else f", with {queue.shown(queue.pending)} jobs pending"
         oldest = queue.oldest_age_s if queue else None
         waits = "" if oldest is None else f", the oldest for {in_words(oldest)}"
+        fix = "raise the budget" if cycle.reason in _OF_A_BUDGET else "raise it"
         words = (
-            f"at max_replicas ({most}) for {{lasted}}{jobs}{waits}: if jobs may not wait that long, raise it; "
+            f"at max_replicas ({most}) for {{lasted}}{jobs}{waits}: if jobs may not wait that long, {fix}; "
             f"{_explain(cycle.at)}"
         )
         return self._lasts(subject, cycle, cycle.at, words)
@@ -372,6 +376,7 @@ _EVENTS: Mapping[str, _Told] = {
     "override_set": _Told(Kind.OVERRIDE, "override set: {message}; `autoscaler overrides` lists all"),
     "override_ended": _Told(Kind.OVERRIDE, "override ended: {message}"),
     "lease_acquired": _Told(Kind.TAKEOVER, "replica {holder} leads now, with epoch {epoch}; `autoscaler history`"),
+    "budget": _Told(Kind.BUDGET, "{message}"),
     "contended": _Told(Kind.CONTENDED, "{message}"),
 }
 

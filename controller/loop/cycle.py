@@ -25,7 +25,9 @@ from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.core.units import iso
 from controller.loop import levels
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.policy import WorkerPolicy
 
@@ -119,6 +121,10 @@ class Cycle:
     """Those in force; None if the journal could not be read."""
     schedule: ScheduleStatus | None = None
     """The one that is on; None: none."""
+    budgets: tuple[BudgetStatus, ...] | None = None
+    """Those that the worker is under; None: there is none, or the journal could not be read."""
+    pool: PoolStatus | None = None
+    """What the worker may have of its pool; None: it is in none, or something could not be read."""
     change: str = ""
     """The id of the change that this cycle requested; "" if none."""
 
@@ -205,6 +211,8 @@ class Cycle:
             **self._soon(),
             **({} if self.schedule is None else {"schedule": asdict(self.schedule)}),
             **({} if self.overrides is None else {"overrides": [asdict(one) for one in self.overrides]}),
+            **({} if self.pool is None else {"pool": asdict(self.pool)}),
+            **({} if self.budgets is None else {"budgets": [asdict(one) for one in self.budgets]}),
         }
 
     def _soon(self) -> dict[str, Any]:
@@ -274,6 +282,8 @@ class Account:
     started: float = 0.0
     parts: tuple[QueuePart, ...] = ()
     overrides: tuple[OverrideStatus, ...] | None = None
+    budgets: tuple[BudgetStatus, ...] | None = None
+    pool: PoolStatus | None = None
     change: str = ""
 
     def close(self, outcome: Outcome, *because: Because, message: str | None = None) -> Cycle:
@@ -291,7 +301,9 @@ class Account:
             outcome=outcome,
             because=reasons,
             message=bounds.cut("; ".join([text, *(condition.words for condition in beside)]), bounds.MESSAGE),
-            max_workers=of_the_hour(self.policy, at).max_replicas,
+            max_workers=min(
+                [of_the_hour(self.policy, at).max_replicas, *(one.max_replicas for one in self.budgets or ())]
+            ),
             epoch=self.lease.epoch if self.lease else None,
             queue=self.queue,
             replicas=self.replicas,
@@ -308,6 +320,8 @@ class Account:
             fault=self.fault,
             parts=tuple(PartSeen.each(self.policy, self.parts, self._leaving)),
             overrides=self.overrides,
+            budgets=self.budgets,
+            pool=self.pool,
             schedule=ScheduleStatus.of(self.policy, at),
             change=self.change,
         )

@@ -113,6 +113,11 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "info",
         "an operator set an override, see docs/overrides.md; the leader tells it with its next cycle",
     ),
+    (
+        "budget",
+        "warning",
+        "the spend has reached 80, 90 or 100 % of a budget, or max is back, see docs/budget.md; `scope`: worker or all",
+    ),
     ("override_ended", "info", "an override is over: its time was up, or somebody ended or replaced it"),
     (
         "schedule_on",
@@ -173,6 +178,7 @@ REMEMBERED = frozenset(
         *("started", "stopped", "policy_loaded", "policy_refused", "lease_acquired", "pace_stretched", "pace_normal"),
         *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
         *("schedule_on", "schedule_off", "shadow_begun", "shadow_scaled"),
+        "budget",
         *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
         *("wake_unavailable", "service_time_unmeasurable"),
     }

@@ -43,7 +43,7 @@ ATTEMPTS = 4
 LONGEST_WAIT_S = 60.0
 """Of what a target asks to wait (Retry-After), as much as this is waited."""
 _AGAIN_S = 5.0
-_EVENTS_TOLD = frozenset({"intent_settled", "override_set", "override_ended", "lease_acquired", "contended"})
+_EVENTS_TOLD = frozenset({"budget", "intent_settled", "override_set", "override_ended", "lease_acquired", "contended"})
 RESULTS = ("sent", "failed", "dropped", "left_out")
 """What becomes of a notice: taken; refused or not taken in time; dropped from a full queue, or because it became old or
 another replica leads; left out by the throttle."""

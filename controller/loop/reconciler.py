@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from controller.core import history
+from controller.core.allowed import of_the_hour
 from controller.core.model import Change, History, Lease, Rate, RateUnread, Recommendation, Replicas
 from controller.core.pauses import WayDown
 from controller.core.plan import Plan, Seen, plan
@@ -47,9 +48,13 @@ from controller.core.rules import Step, cooldowns_left, trail
 from controller.core.slo import Kept, Promise, why_not
 from controller.core.steps import Event, Fail, Hold, Note, Send, Share
 from controller.core.wanted import learns_when_to_stop, retention
+from controller.loop.board import Board
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.cycle import Account, Cooldowns, Cycle, Fault, Outcome
 from controller.loop.faults import Throttle
 from controller.loop.override_status import OverrideStatus
+from controller.loop.platforms import Platforms
+from controller.loop.pool_status import PoolStatus
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
 
@@ -73,6 +78,11 @@ class Ports:
     @property
     def sources(self) -> Sources:
         return Sources(self.queue.source, self.platform.source, self.journal.source)
+
+    def on(self, target: str) -> Ports:
+        """As the reconciler of this target has them: with its own platform alone, which its faults name."""
+        platform = self.platform
+        return replace(self, platform=platform.of(target)) if isinstance(platform, Platforms) else self
 
 
 class LastPass(NamedTuple):
@@ -103,8 +113,20 @@ class CannotTell:
 class Reconciler:
     """Keeps one worker service at the count that its policy wants."""
 
-    def __init__(self, worker: str, policy: WorkerPolicy, gap: float, ports: Ports, landing_bound: float) -> None:
-        """`gap`: seconds without a cycle after which the history of recommendations has a gap."""
+    def __init__(
+        self,
+        worker: str,
+        policy: WorkerPolicy,
+        gap: float,
+        ports: Ports,
+        landing_bound: float,
+        *,
+        board: Board | None = None,
+    ) -> None:
+        """`gap`: seconds without a cycle after which the history of recommendations has a gap.
+
+        board: what it shares with the other workers of its policy; None: nothing.
+        """
         self.worker = worker
         self.policy = policy
         self.pace = 0.0
@@ -119,9 +141,10 @@ class Reconciler:
         """What the newest pass or quick check recalled; None: the journal could not be read."""
         self.was_woken = False
         """Whether that was a quick check."""
-        self._ports = ports
+        self._ports = ports.on(policy.target.key)
         self._landing_bound = landing_bound
         self._gap = gap
+        self._board = board
         self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
         """Changes that this process recorded, or tried to, and of which it certainly sent nothing."""
         self._looks: tuple[Recommendation, ...] = ()
@@ -129,12 +152,17 @@ class Reconciler:
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
 
-    def adopted(self, policy: WorkerPolicy, gap: float) -> Reconciler:
+    def adopted(self, policy: WorkerPolicy, gap: float, board: Board | None = None) -> Reconciler:
         """One with another policy for the same service, which knows what this one knows of its changes."""
-        new = Reconciler(self.worker, policy, gap, self._ports, self._landing_bound)
+        new = Reconciler(self.worker, policy, gap, self._ports, self._landing_bound, board=board)
         new._unsent, new._throttles = self._unsent, self._throttles
         new.start_up_s, new.pace = self.start_up_s, self.pace
         return new
+
+    @property
+    def platform(self) -> Platform:
+        """That its target is on."""
+        return self._ports.platform
 
     @property
     def _retention(self) -> Retention:
@@ -192,6 +220,7 @@ class Reconciler:
         except Unavailable as unavailable:
             return Explained(account.close_unavailable(self._first_fault(reading, queue) or unavailable))
         self.recalled, self.was_woken = recalled, False
+        await self._fill_the_board(0)
         rate = await self._read_usage(account, reading, _silent)
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=0)
         self._enter(account, planned, recalled)
@@ -241,9 +270,14 @@ class Reconciler:
         except Unavailable as unavailable:
             raise self._first_fault(reading, queue) or unavailable from None  # the first fault is the one to report
         self.start_up_s, self.recalled = recalled.history.start_up_s, recalled
+        await self._fill_the_board(lease.epoch)
         rate = await self._read_usage(account, reading, self._ports.report)
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=lease.epoch)
         return await self._carry_out(account, planned, recalled, lease)
+
+    async def _fill_the_board(self, epoch: int) -> None:
+        if self._board is not None:
+            await self._board.fill(self._ports.journal, epoch)
 
     def _plan(
         self,
@@ -256,7 +290,7 @@ class Reconciler:
         epoch: int,
         is_woken: bool = False,
     ) -> Plan:
-        return plan(
+        planned = plan(
             Seen(
                 policy=self.policy,
                 queue=queue.depth,
@@ -275,8 +309,13 @@ class Reconciler:
                 looks=self._looks,
                 is_woken=is_woken,
                 worker=self.worker,
+                shared=None if self._board is None else self._board.shared(self.worker),
+                pool=None if self._board is None else self._board.pool(self.worker),
             )
         )
+        if self._board is not None and not is_woken:
+            self._board.put(self.worker, planned)
+        return planned
 
     def _enter(self, account: Account, planned: Plan, recalled: Recalled) -> None:
         """What the cycle's line shows of the plan."""
@@ -286,6 +325,9 @@ class Reconciler:
         )
         account.queue, account.conditions, account.decision = planned.queue, planned.conditions, planned.decision
         account.policy = planned.policy
+        hour = of_the_hour(self.policy, recalled.now)
+        account.pool = None if planned.share is None else PoolStatus.of(planned.share)
+        account.budgets = tuple(BudgetStatus.of(one, hour) for one in planned.standings) or None
         if planned.observed is not None:
             account.service = planned.observed.service
             left = cooldowns_left(self.policy, by, recalled.now)
@@ -388,7 +430,7 @@ class Reconciler:
         written = await self._write(planned, recalled, lease)  # until this has returned, nothing may be sent
         self._forget_unsent(change.id)
         try:
-            receipt = await self._ports.platform.scale(self.policy.service, change, replicas)
+            receipt = await self._ports.platform.scale(self.policy.target.key, change, replicas)
         except LeaseLost as lost:
             await self._take_back(change, Settled.NEVER_SENT, replicas, written, lease)
             return account.close(Outcome.FENCED, *decision.because, Because(Reason.LEASE_LOST, str(lost)))
@@ -453,8 +495,9 @@ class Reconciler:
         return await self._ports.journal.write(self.worker, recalled, step(recalled.history, now), lease, now=now)
 
     async def _read_back(self) -> Replicas | None:
+        target = self.policy.target.key
         try:
-            shown = (await self._ports.platform.observe([self.policy.service]))[self.policy.service]
+            shown = (await self._ports.platform.observe([target]))[target]
         except Unavailable:
             return None  # the next cycle reads it
         return shown if isinstance(shown, Replicas) else None

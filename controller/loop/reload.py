@@ -64,8 +64,8 @@ class Difference:
 class Reload(Generic[T]):
     """Looks at `path` and at the files beside it, and reads them by `read`, which raises ConfigurationError.
 
-    adopt: takes over what was read; it is called between two turns of the loop. refused: is told of a refusal. beside:
-    files that the policy in force names.
+    adopt: takes over what was read; it is called between two turns of the loop, and may raise the same. refused: is
+    told of a refusal. beside: files that the policy in force names.
     """
 
     path: Path
@@ -112,11 +112,9 @@ class Reload(Generic[T]):
     async def _read(self) -> None:
         try:
             # In a thread: a large policy takes tenths of a second, and no cycle is to wait for it.
-            found = await asyncio.to_thread(self.read)
+            await self.adopt(await asyncio.to_thread(self.read))
         except ConfigurationError as error:
             self.refused(error)
-            return
-        await self.adopt(found)
 
 
 def identity(path: Path) -> Identity | None:

@@ -20,10 +20,12 @@ from controller.core.ports import LeaseLost, Requests, Unavailable, pace_words
 from controller.core.reasons import Because, Reason
 from controller.core.text import bounds
 from controller.core.units import in_words
+from controller.loop.board import Board
 from controller.loop.cycle import CONTROLLER, LONGEST_CYCLE_S, Cycle, Fault, Outcome, hold_because
 from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
+from controller.loop.platforms import read
 from controller.loop.readings import Answers, Beside, QueueReader, QueueReading, nothing_beside
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.schedule_status import ScheduleStatus
@@ -77,6 +79,7 @@ class Runner:
         self._log = log
         self._listeners = listeners
         self._beside = beside or nothing_beside
+        self._board = Board(policy)
         self._reconcilers = [self._new(name, worker) for name, worker in policy.workers.items()]
         self._queues = {name: self._reader(name, worker) for name, worker in policy.workers.items()}
         self._cycle_loggers = {name: CycleLogger() for name in policy.workers}
@@ -84,11 +87,17 @@ class Runner:
         """By worker: a cycle that still waits for a slow queue while the other workers go on."""
         self._reading: set[asyncio.Task[None]] = set()
         """Readings of the queues that have begun."""
-        self._stretch = Stretch()
+        self._stretches: dict[str, Stretch] = {}
+        """By platform."""
         self._stopping = False
         self._wake_up = asyncio.Event()
         self._woken = False
-        self._woken_at = self._due = self._paced_until = -math.inf
+        self._woken_at = self._due = -math.inf
+        # By platform: when its requests suffice for another cycle, and when that is due.
+        self._paced_until: dict[str, float] = {}
+        self._due_of: dict[str, float] = {}
+        self._resting: set[str] = set()
+        """Platforms whose requests do not suffice for this turn, while another one has its turn."""
 
     @property
     def _gap(self) -> float:
@@ -113,12 +122,12 @@ class Runner:
         also()
         before = {one.worker: one for one in self._reconcilers}
         paced = policy.interval != self._policy.interval
-        self._policy, self._next = policy, None
+        self._policy, self._next, self._board = policy, None, Board(policy)
         self._reconcilers = []
         for name, worker in policy.workers.items():
             old = before.get(name)
-            same = old is not None and old.policy.service == worker.service
-            new = old.adopted(worker, self._gap) if old and same else self._new(name, worker)
+            same = old is not None and old.policy.target == worker.target
+            new = old.adopted(worker, self._gap, self._board) if old and same else self._new(name, worker)
             self._reconcilers.append(new)
             if old is None or old.policy != worker or paced:
                 self._queues[name] = self._reader(name, worker)
@@ -129,7 +138,7 @@ class Runner:
             taken.set_result(None)
 
     def _new(self, name: str, worker: WorkerPolicy) -> Reconciler:
-        return Reconciler(name, worker, self._gap, self._ports, self._landing_bound)
+        return Reconciler(name, worker, self._gap, self._ports, self._landing_bound, board=self._board)
 
     def reconciler(self, worker: str) -> Reconciler:
         return next(one for one in self._reconcilers if one.worker == worker)
@@ -137,9 +146,10 @@ class Runner:
     async def read(self) -> tuple[Readings, Mapping[str, QueueReading]]:
         """One reading of the platform, by service, and of the queues, by worker."""
         await self.recall_starts()
-        looking, depths = asyncio.create_task(self._observe()), self._count(self._reconcilers)
+        looking, depths = self._look(self._reconcilers), self._count(self._reconcilers)
         queues = {name: await self._queues[name].completed(await answers) for name, answers in depths.of.items()}
-        return await looking, queues
+        readings = [await one for one in dict.fromkeys(looking.values())]
+        return {key: reading for one in readings for key, reading in one.items()}, queues
 
     async def recall_starts(self) -> None:
         """Asks the history how long workers take to start, which decides how far ahead scheduled jobs are counted.
@@ -177,20 +187,36 @@ class Runner:
 
     async def _turn(self, lease: Lease | None) -> None:
         started = self._ports.clock.monotonic()
+        platforms = {one.platform.source.name: one.platform for one in self._reconcilers}
+        # A wake-up is for all whose requests suffice; else those have their turn that are due, or nearly so.
+        is_due = started >= self._due
+        until = self._due_of if is_due else self._paced_until
+        nearly = self._policy.interval / 10 if is_due else 0.0
+        self._resting = {name for name in platforms if until.get(name, -math.inf) - nearly > started}
+        if self._resting == platforms.keys():
+            self._resting = set()  # after a change of role, nothing is known of this moment, so all are read
         if lease is not None:
             await self.tick(lease, waits=False)
         elif self._leadership.fault is not None:
             await self._without_redis()
         else:
             await self._as_standby()
-        requests = self._ports.platform.requests()
-        self._report_pace(requests)
-        pace = requests.pace_s
-        self._status.pace = pace
+        for name in platforms.keys() - self._resting:
+            self._set_pace(name, platforms[name].requests(), started)
+        self._status.pace = max(one.pace for one in self._reconcilers)
+        self._due = min(self._due_of[name] for name in platforms)
+
+    def _set_pace(self, platform: str, requests: Requests | None, started: float) -> None:
+        """When this platform's workers have their next turn."""
+        pace = 0.0
+        if requests is not None:
+            self._report_pace(platform, requests)
+            pace = requests.pace_s
         for reconciler in self._reconcilers:
-            reconciler.pace = pace
-        self._paced_until = self._ports.clock.monotonic() + pace
-        self._due = max(started + self._policy.interval, self._paced_until)
+            if reconciler.platform.source.name == platform:
+                reconciler.pace = pace
+        self._paced_until[platform] = self._ports.clock.monotonic() + pace
+        self._due_of[platform] = max(started + self._policy.interval, self._paced_until[platform])
 
     @property
     def policy(self) -> Policy:
@@ -229,25 +255,30 @@ class Runner:
         self._woken_at = now
         if now >= self._due:
             return False
-        idle = self._idle()
+        idle = [one for one in self._reconcilers if one.worker not in self._behind]
         depths = self._count(idle)
         begun = {one.worker: asyncio.create_task(self._check(one, depths, lease)) for one in idle}
         done = await self._wait_for(begun, waits=False)
-        checks = [one.exception() or one.result() for one in done.values()]  # a bug leads to a cycle, which reports it
-        if (
-            any(not isinstance(check, Cycle | CannotTell) for check in checks)
-            and self._ports.clock.monotonic() >= self._paced_until
-        ):
-            name = self._ports.platform.source.name
+        # A bug leads to a cycle, which reports it.
+        checks = {name: one.exception() or one.result() for name, one in done.items()}
+        now = self._ports.clock.monotonic()
+        wanting = {
+            platform: None
+            for one in idle
+            if one.worker in checks and not isinstance(checks[one.worker], Cycle | CannotTell)
+            if now >= self._paced_until.get(platform := one.platform.source.name, -math.inf)
+        }
+        if wanting:
+            name = " and ".join(wanting)
             self._log.event("woken", message=f"the queue announced jobs that need a change; reading {name} now")
             return False
-        for check in checks:
+        for check in checks.values():
             if isinstance(check, Cycle):
                 self._report_cycle(check)
         return True
 
     async def tick(self, lease: Lease | None, *, waits: bool = True) -> list[Cycle]:
-        """One pass over every worker: one reading of the platform for all, then each worker by itself.
+        """One pass over every worker: one reading of each platform for all of its workers, then each by itself.
 
         waits: return when all passes have ended. Otherwise the pass of a queue with a timeout of its own may go on
         after the return, and no other pass begins for that worker meanwhile.
@@ -255,9 +286,12 @@ class Runner:
         idle = self._idle()
         if not idle:
             return []
-        looking, depths = asyncio.create_task(self._observe()), self._count(idle)
+        looking, depths = self._look(idle), self._count(idle)
         again = functools.cache(lambda: self._count(idle))
-        begun = {one.worker: asyncio.create_task(self._guarded(one, looking, (depths, again), lease)) for one in idle}
+        begun = {
+            one.worker: asyncio.create_task(self._guarded(one, looking[one.worker], (depths, again), lease))
+            for one in idle
+        }
         done = await self._wait_for(begun, waits=waits, late=lambda ended: self._report_cycle(ended.result()))
         cycles = [one.result() for one in done.values()]
         for cycle in cycles:
@@ -267,7 +301,12 @@ class Runner:
         return cycles
 
     def _idle(self) -> list[Reconciler]:
-        return [one for one in self._reconcilers if one.worker not in self._behind]
+        """Whose pass may begin."""
+        return [
+            one
+            for one in self._reconcilers
+            if one.worker not in self._behind and one.platform.source.name not in self._resting
+        ]
 
     async def _wait_for(
         self,
@@ -278,15 +317,16 @@ class Runner:
     ) -> dict[str, asyncio.Task[T]]:
         """Waits for the tasks and returns those that are done.
 
-        A task of a queue with a timeout of its own may go on after that; `late` is called with it when it ends.
+        A task of a queue with a timeout of its own may go on after that, and so may those of one platform once those of
+        another have ended; `late` is called with it when it ends.
         """
         patient = {name for name in begun if self._policy.workers[name].has_own_timeout and not waits}
-        quick = [one for name, one in begun.items() if name not in patient]
+        quick = {name: one for name, one in begun.items() if name not in patient}
+        moment = min(_PATIENCE_S, self._policy.interval / 4)
         try:
             if quick:
-                await asyncio.wait(quick)
+                await self._wait_for_a_platform(quick, moment=None if waits else moment)
             if patient:
-                moment = min(_PATIENCE_S, self._policy.interval / 4)
                 await asyncio.wait([begun[name] for name in patient], timeout=moment)
         except asyncio.CancelledError:
             for one in (*begun.values(), *self._reading):
@@ -304,12 +344,33 @@ class Runner:
                 one.add_done_callback(functools.partial(ended, name))
         return {name: one for name, one in begun.items() if one.done()}
 
-    async def _observe(self) -> Readings:
-        services: Sequence[str] = [reconciler.policy.service for reconciler in self._reconcilers]
+    async def _wait_for_a_platform(self, begun: Mapping[str, asyncio.Task[Any]], *, moment: float | None) -> None:
+        """Until all are done; but once those of one platform are, the others have only `moment` seconds more."""
+        groups: dict[str, list[asyncio.Task[Any]]] = {}
+        for one in self._reconcilers:
+            if one.worker in begun:
+                groups.setdefault(one.platform.source.name, []).append(begun[one.worker])
+        if moment is None or len(groups) == 1:
+            await asyncio.wait(begun.values())
+            return
+        waiting = [asyncio.create_task(asyncio.wait(group)) for group in groups.values()]
         try:
-            return await self._ports.platform.observe(services)
-        except Unavailable as unavailable:
-            return dict.fromkeys(services, unavailable)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(begun.values(), timeout=moment)
+        finally:
+            for one_group in waiting:
+                one_group.cancel()
+
+    def _look(self, these: Iterable[Reconciler]) -> Mapping[str, asyncio.Task[Readings]]:
+        """By worker, the reading of its platform, which has begun: one for all of a platform's workers."""
+        together: dict[str, list[Reconciler]] = {}
+        for one in these:
+            together.setdefault(one.platform.source.name, []).append(one)
+        looking: dict[str, asyncio.Task[Readings]] = {}
+        for group in together.values():
+            reading = asyncio.create_task(read(group[0].platform, [one.policy.target.key for one in group]))
+            looking |= dict.fromkeys((one.worker for one in group), reading)
+        return looking
 
     def _count(self, idle: Iterable[Reconciler]) -> Depths:
         """One reading of all these queues, which has begun."""
@@ -363,11 +424,12 @@ class Runner:
                 queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 counted_at = self._ports.clock.monotonic()
                 readings = await asyncio.shield(looking)
+                self._board.see(readings)
                 if self._ports.clock.monotonic() - counted_at > _FRESH_S and not reconciler.policy.has_own_timeout:
                     depths = again()
                     queue = await self._queues[name].completed(await asyncio.shield(depths.of[name]))
                 queue = replace(queue, asked_at=asked_at)
-                cycle = await reconciler.reconcile(readings[reconciler.policy.service], queue, lease)
+                cycle = await reconciler.reconcile(readings[reconciler.policy.target.key], queue, lease)
                 self._queues[name].start_up_s = reconciler.start_up_s
                 if cycle.queue is not None:
                     self._queues[name].report_remarks(cycle.queue)
@@ -437,10 +499,11 @@ class Runner:
         if line is not None:
             self._log.line(line)
 
-    def _report_pace(self, requests: Requests) -> None:
+    def _report_pace(self, platform: str, requests: Requests) -> None:
         now, interval = self._ports.clock.monotonic(), self._policy.interval
-        if self._stretch.is_news(requests.pace_s, interval, now):
-            said = pace_words(requests, interval, self._ports.platform.source.name)
+        stretch = self._stretches.setdefault(platform, Stretch())
+        if stretch.is_news(requests.pace_s, interval, now):
+            said = pace_words(requests, interval, platform)
             self._log.event(
                 "pace_stretched",
                 pace_s=round(requests.pace_s, 1),
@@ -449,7 +512,7 @@ class Runner:
                 window_s=requests.window_s,
                 message=f"{said}; set a longer interval, or use a larger plan",
             )
-        lasted = self._stretch.ended(now)
+        lasted = stretch.ended(now)
         if lasted is not None:
             message = f"cycles come every {in_words(interval)} again, after {in_words(lasted)} of longer pauses"
             self._log.event("pace_normal", message=message)

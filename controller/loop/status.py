@@ -6,13 +6,13 @@ machines too: a publication says how old its figures are, never when they were r
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from controller.core.ports import Clock
 from controller.core.text import bounds
 from controller.core.text.masking import Masker
+from controller.loop.counts import Counts
 from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.loop.faults import failing_after
 from controller.loop.shadow_status import ShadowStatus
@@ -29,8 +29,7 @@ class ControllerStatus:
     """Of each worker, by its name: this replica's last cycle while it leads, and the leader's while it stands by.
 
     seen_at: when the figures were read, by this replica's monotonic clock. failing: what fails, by name, and since when
-    by the leader's wall clock (see faults.failing_after). outcomes, scales: how many cycles of this replica ended in
-    each outcome, and how many changes it applied in each direction.
+    by the leader's wall clock (see faults.failing_after). counts: of this replica's own cycles.
     """
 
     clock: Clock
@@ -46,8 +45,7 @@ class ControllerStatus:
     workers: dict[str, WorkerStatus] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    scales: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
     policy: str = ""
     """The digest of this replica's policy; published, so that replicas with different ones are noticed."""
     leader_policy: str = ""
@@ -74,9 +72,7 @@ class ControllerStatus:
             self.seen_at[cycle.worker] = self.clock.monotonic()
         self.workers[cycle.worker] = new
         self.failing[cycle.worker] = failing_after(self.failing.get(cycle.worker, {}), cycle, cycle.at)
-        self.outcomes[cycle.worker, cycle.outcome.value] += 1
-        if cycle.outcome is Outcome.APPLIED and cycle.decision is not None:
-            self.scales[cycle.worker, cycle.decision.direction.value] += 1
+        self.counts.cycle(cycle, self.clock.monotonic(), max(3 * self.interval, 3 * self.pace) + 1)
 
     def put_shadow(self, worker: str, shadow: ShadowStatus) -> None:
         """What the shadow policy says to the newest cycle; nothing if the worker has no cycle yet."""
@@ -129,9 +125,7 @@ class ControllerStatus:
         for of_worker in (self.workers, self.seen_at, self.failing, self._taken):
             for name in of_worker.keys() - policy.workers.keys():
                 del of_worker[name]
-        for counter in (self.outcomes, self.scales):
-            for key in [key for key in counter if key[0] not in policy.workers]:
-                del counter[key]
+        self.counts.serve(policy.workers)
         self.changes += 1
 
     def turned(self) -> None:
@@ -143,6 +137,11 @@ class ControllerStatus:
     def turned_at(self) -> float:
         """Wall time of the last turn."""
         return self._wall_of(self._last_turn)
+
+    @property
+    def lag_s(self) -> float:
+        """For how many seconds longer than the interval the loop has not turned; it also turns while it waits."""
+        return max(0.0, self.clock.monotonic() - self._last_turn - self.interval)
 
     @property
     def stands_still(self) -> bool:

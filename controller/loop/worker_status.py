@@ -22,15 +22,17 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from controller.core.model import Remark
 from controller.core.text.masking import Masker
+from controller.loop.budget_status import BudgetStatus
 from controller.loop.cycle import CONTROLLER, Outcome
 from controller.loop.faults import CONDITIONS
 from controller.loop.override_status import OverrideStatus
+from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.shadow_status import ShadowStatus
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
-_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues", "schedule", "shadow")
+_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues", "schedule", "budgets", "pool", "shadow")
 """Keys that are no readings: the leader before may have had another policy."""
 _LONGEST_DIGEST = 64
 _LAST_SECOND = 253_402_300_799
@@ -119,6 +121,10 @@ class WorkerStatus:
     """What operators have asked for and is in force; a key of the JSON only if there is any."""
     schedule: ScheduleStatus | None = None
     """The schedule that is on; a key of the JSON only if one is."""
+    budgets: tuple[BudgetStatus, ...] | None = None
+    """Those that the worker is under; a key of the JSON only if there is any."""
+    pool: PoolStatus | None = None
+    """What it may have of its pool; a key of the JSON only if it is in one."""
     shadow: ShadowStatus | None = None
     """What a shadow policy would have; a key of the JSON only if there is one."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -160,6 +166,10 @@ class WorkerStatus:
         if not self.overrides:
             without.add("overrides")
         known["overrides"] = _each(self.overrides)
+        if self.budgets is not None:
+            known["budgets"] = _each(self.budgets)
+        if self.pool is not None:
+            known["pool"] = asdict(self.pool)
         if self.schedule is not None:
             known["schedule"] = asdict(self.schedule)
         if self.shadow is not None:

@@ -5,6 +5,7 @@ A new key of the policy belongs here: its model, its default, its check and its 
 reads no file and no environment; both arrive as arguments.
 """
 
+from controller.policy.budget import Budget, WorkerSize
 from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
@@ -35,30 +36,39 @@ from controller.policy.scaling import (
     Slo,
     Tier,
 )
-from controller.policy.schedules import Schedule
+from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
-from controller.policy.types import Share
+from controller.policy.targets import KEYS as TARGET_KEYS
+from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget
+from controller.policy.types import Quantity, Share
 
 __all__ = [
     "ARMS",
     "BASE_OF_SLO",
     "MULTIPLES_OF_SLO",
     "NAME_BYTES",
+    "TARGET_KEYS",
     "UNMEASURED_START_UP_S",
     "USABLE_START_UP_S",
+    "Budget",
     "Columns",
     "Document",
     "Form",
+    "Given",
+    "KubernetesTarget",
     "NamedQueue",
     "OnUnavailable",
+    "OwnTarget",
     "Path",
     "Policy",
     "Preset",
     "Presets",
+    "Quantity",
     "Queue",
     "RateLimit",
     "RateLimitKeys",
     "ScaleDown",
+    "ScaleTarget",
     "ScaleUp",
     "Schedule",
     "Share",
@@ -68,6 +78,7 @@ __all__ = [
     "Tier",
     "TimeColumn",
     "WorkerPolicy",
+    "WorkerSize",
     "as_shown",
     "described_keys",
     "dotted",
@@ -84,4 +95,5 @@ __all__ = [
     "target_names",
     "unknown_preset",
     "with_presets",
+    "zone_of",
 ]

@@ -19,7 +19,7 @@ from controller.policy.models import Policy
 from controller.policy.notify import Target
 from controller.policy.queue import Queue, TimeColumn
 from controller.policy.scaling import IDLE_OFF_TEXT
-from controller.policy.types import Share, keys_of
+from controller.policy.types import Quantity, keys_of
 
 # A library's tables have columns of their own, and a query has its own of everything.
 _NOT_OF = {"table": (), "preset": ("columns", "statuses"), "sql": ("columns", "statuses", "count_limit", "ahead")}
@@ -114,6 +114,6 @@ def _in_force(policy: Policy, row: tuple[Path, str, str]) -> Iterator[tuple[Path
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, float) and not isinstance(value, Share):
+    if isinstance(value, float) and not isinstance(value, Quantity):
         return as_policy(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

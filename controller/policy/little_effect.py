@@ -19,6 +19,9 @@ _NEARLY = 1e-9
 
 def little_effects(policy: Policy) -> Iterator[str]:
     """What to change, one sentence for each key."""
+    used = {worker.pool for worker in policy.workers.values()}
+    for pool in policy.pools.keys() - used:
+        yield f"pools.{pool}: has no workers; write pool: {pool} at each of them, or remove it"
     for name, worker in policy.workers.items():
         for key, words in (*_of_max_wait(worker), *_of_per_worker(worker)):
             yield f"workers.{name}.{key}: {words}"

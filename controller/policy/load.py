@@ -16,8 +16,10 @@ from controller.policy.limits import shared_keys
 from controller.policy.meanings import describe
 from controller.policy.models import Policy
 from controller.policy.notify import hide_addresses
+from controller.policy.pools import pool_problems
 from controller.policy.preset import Presets
 from controller.policy.queues import AS_LIST, AS_MAPPING
+from controller.policy.targets import SERVICE, written
 
 
 def load_policy(
@@ -59,26 +61,26 @@ def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
             data = data[key] if key < len(data) else None
         else:
             data = data.get(key) if isinstance(data, dict) else None
+    if details["type"] == "scale_target":
+        last = details.get("ctx", {})["key"]  # found at the last of the keys, and said of the one to change
     return {**details, "loc": (*above,) if last == "name" and isinstance(data, str) else (*above, last)}
 
 
 def _shared_between_workers(data: Any, policy: Policy | None) -> Iterator[tuple[Path, str]]:
-    """Two workers on one service would overrule each other; two budgets under one key would overwrite each other."""
+    """Two workers on one target would overrule each other; two budgets under one key would overwrite each other."""
     entries = data.get("workers") if isinstance(data, dict) else None
     if not isinstance(entries, dict):
         return
     seen: dict[str, str] = {}
     for name, worker in entries.items():
-        service = worker.get("service") if isinstance(worker, dict) else None
-        if not isinstance(service, str) or not service:
-            continue
-        if service in seen:
-            yield (
-                ("workers", name, "service"),
-                f"is the service of workers.{seen[service]} too; one service has one policy",
-            )
-        seen.setdefault(service, name)
+        for target in written(worker) if isinstance(worker, dict) else ():
+            if target.key in seen:
+                what = SERVICE if target.platform == SERVICE else "target"
+                problem = f"is the {what} of workers.{seen[target.key]} too; one {what} has one policy"
+                yield ("workers", name, target.platform), problem
+            seen.setdefault(target.key, name)
     if policy is not None:
+        yield from pool_problems(policy)
         yield from shared_keys(
             {name: worker.rate_limit for name, worker in policy.workers.items() if worker.rate_limit}
         )

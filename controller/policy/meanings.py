@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from controller.core.units import as_policy
 from controller.policy.types import IfUnset, Part
 
-_NAMED = {"workers", "queues"}
+_NAMED = {"workers", "queues", "pools"}
 """Mappings whose keys are names of the user's own."""
 
 

@@ -12,8 +12,10 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from controller.policy.budget import Budget, WorkerSize, budget_problem, floor_problems, refuse, sizes_problem
 from controller.policy.limits import OnUnavailable, RateLimit, range_problems, share_problem
 from controller.policy.notify import Target, some, some_of, target_problems
+from controller.policy.pools import Pool
 from controller.policy.queue import Queue
 from controller.policy.queues import NamedQueue, Queues, by_name, place_problem, queues_problems
 from controller.policy.scaling import (
@@ -31,6 +33,7 @@ from controller.policy.scaling import (
     without_effect,
 )
 from controller.policy.schedules import MOST_SCHEDULES, Schedule, schedules_problems
+from controller.policy.targets import KEYS, KubernetesTarget, OwnTarget, ScaleTarget, target_problem
 from controller.policy.types import Count, Duration, IfUnset, Name, Part, Positive, Tolerance, Word
 
 _QUOTATION_MARKS = "\"'`\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e"
@@ -60,7 +63,7 @@ class WorkerPolicy(Part):
         json_schema_extra={
             "dependentRequired": {"activation": ["per_worker"], "tolerance": ["per_worker"]},
             "oneOf": [{"required": [way]} for way in ("tiers", "per_worker", "slo", "target_wait")],
-            "allOf": [{"oneOf": [{"required": ["queue"]}, {"required": ["queues"]}]}],
+            "allOf": [{"oneOf": [{"required": [key]} for key in keys]} for keys in (("queue", "queues"), KEYS)],
         }
     )
     hints: ClassVar[Mapping[str, str]] = {
@@ -76,8 +79,17 @@ class WorkerPolicy(Part):
         "maxReplicaCount": "write max_replicas",
         "cooldownPeriod": "write scale_down: {cooldown: …}, which counts for every scale-down, not only that to 0",
     }
-    service: Word
-    """id of the service on the platform"""
+    # Exactly one of KEYS names what is scaled. The last of them looks at all.
+    service: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
+    """id of the service on the platform; one of the keys that name a target, see docs/platforms.md"""
+    kubernetes: Annotated[KubernetesTarget | None, Field(json_schema_extra=_only_if_written)] = None
+    """in place of `service`: what to scale in Kubernetes, see docs/kubernetes.md"""
+    platform: Annotated[OwnTarget | None, Field(json_schema_extra=_only_if_written)] = Field(
+        default=None, validate_default=True
+    )
+    """in place of `service`: a target on a platform of your own, see
+    docs/platforms.md#how-do-i-write-a-platform-of-my-own
+    """
     queue: Annotated[Queue | None, Field(json_schema_extra=_only_if_written)] = None
     queues: Annotated[Queues | None, Field(json_schema_extra=_only_if_written)] = Field(
         default=None, validate_default=True
@@ -129,13 +141,34 @@ class WorkerPolicy(Part):
     """list of other `min_replicas` and `max_replicas` by the clock, at most 20; the first that is on holds, see
     docs/schedules.md
     """
+    worker_size: WorkerSize | None = None
+    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; required for a budget, and taken by `cost`"""
+    budget: Budget | None = None
+    """what the workers may cost in a period: max_replicas falls as the spend nears it, see docs/budget.md"""
+    pool: Name | None = None
+    """name of a pool in `pools`, whose workers share a highest total, see docs/pools.md"""
+    priority: Annotated[Count | None, IfUnset("0 with `pool`")] = None
+    """in the pool: what workers of a higher priority want comes first"""
+    connections: Annotated[Positive | None, IfUnset("1 is assumed")] = None
+    """PostgreSQL connections that one worker opens, which `autoscaler doctor` holds against the server's limit"""
 
     @field_validator("service")
     @classmethod
-    def _without_quotes(cls, service: str) -> str:
+    def _without_quotes(cls, service: str | None) -> str | None:
+        if service is None:
+            raise PydanticCustomError("missing", "is null")
         if service[:1] in _QUOTATION_MARKS or service[-1:] in _QUOTATION_MARKS:
             raise PydanticCustomError("quotes", "has quotation marks that are part of the value; remove them")
         return service
+
+    @field_validator(KEYS[-1])
+    @classmethod
+    def _one_target(cls, last: object, info: ValidationInfo) -> object:
+        given = {**info.data, KEYS[-1]: last}
+        problem = target_problem(given) if given.keys() >= set(KEYS) else None  # what is missing is wrong by itself
+        if problem is not None:
+            raise PydanticCustomError("scale_target", "{text}", {"key": problem[0], "text": problem[1]})
+        return last
 
     @field_validator("queues")
     @classmethod
@@ -261,6 +294,15 @@ class WorkerPolicy(Part):
             raise PydanticCustomError("schedules", "do not fit", {"problems": problems})
         return schedules
 
+    @field_validator("budget")
+    @classmethod
+    def _of_a_known_size(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        problem = budget_problem(budget, info.data["worker_size"]) if "worker_size" in info.data else None
+        if problem is not None:
+            raise PydanticCustomError("budget", "{text}", {"text": problem})
+        refuse(floor_problems(budget, info.data.get("max_replicas")), "budget")
+        return budget
+
     @field_validator("no_progress_after")
     @classmethod
     def _after_a_while(cls, after: float) -> float:
@@ -314,14 +356,20 @@ class WorkerPolicy(Part):
         return min([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
 
     @property
+    def highest_min(self) -> int:
+        """The highest min_replicas that any hour has."""
+        return max([self.min_replicas, *(one.min_replicas for one in self.schedules if one.min_replicas is not None)])
+
+    @property
     def highest_max(self) -> int:
         """The highest max_replicas that any hour has: counting and remembering must reach as far."""
         return max([self.max_replicas, *(one.max_replicas for one in self.schedules if one.max_replicas is not None)])
 
     @property
-    def target_key(self) -> str:
-        """The key that names what is scaled; which key it is tells which platform scales it."""
-        return "service"
+    def target(self) -> ScaleTarget:
+        """What is scaled, and on which platform."""
+        (key,) = (key for key in KEYS if getattr(self, key) is not None)
+        return ScaleTarget.of(key, getattr(self, key))
 
     @property
     def concurrency(self) -> int:
@@ -342,6 +390,10 @@ class Policy(Part):
     """one worker service; the name labels logs, metrics and keys"""
     notify: Annotated[tuple[Target, ...], BeforeValidator(some)] = Field(default=(), json_schema_extra=some_of)
     """list of targets that are told of faults and changes, see docs/notifications.md"""
+    pools: dict[Name, Pool] = Field(default={})
+    """one highest total that several workers share, see docs/pools.md"""
+    budget: Budget | None = None
+    """what all workers together may cost in a period, see docs/budget.md"""
     shadow: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
     """file of another policy that decides on the same readings and changes nothing, see docs/shadow.md"""
 
@@ -369,6 +421,15 @@ class Policy(Part):
             raise PydanticCustomError("notify", "does not fit together", {"problems": problems})
         return targets
 
+    @field_validator("budget")
+    @classmethod
+    def _of_known_sizes(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
+        sizes = {name: worker.worker_size for name, worker in info.data.get("workers", {}).items()}
+        problem = sizes_problem(budget, sizes)
+        if problem is not None:
+            raise PydanticCustomError("budget", "{text}", {"text": problem})
+        return budget
+
     @property
     def digest(self) -> str:
         """12 characters that are the same for two policies with the same values, wherever they were read."""
@@ -376,11 +437,20 @@ class Policy(Part):
         return hashlib.sha256(values.encode()).hexdigest()[:12]
 
     @property
-    def services(self) -> dict[str, str]:
-        """By worker, the id of its service."""
-        return {name: worker.service for name, worker in self.workers.items()}
+    def targets(self) -> dict[str, ScaleTarget]:
+        """By worker, what is scaled."""
+        return {name: worker.target for name, worker in self.workers.items()}
 
     @property
-    def target_keys(self) -> frozenset[str]:
-        """Those that its workers use."""
-        return frozenset(worker.target_key for worker in self.workers.values())
+    def target_ids(self) -> dict[str, str]:
+        """By worker, the key of its target."""
+        return {name: target.key for name, target in self.targets.items()}
+
+    @property
+    def platforms(self) -> frozenset[str]:
+        """The keys by which its workers name their targets; each stands for a platform."""
+        return frozenset(target.platform for target in self.targets.values())
+
+    def on(self, platform: str) -> dict[str, ScaleTarget]:
+        """The targets on one platform, by their keys."""
+        return {target.key: target for target in self.targets.values() if target.platform == platform}

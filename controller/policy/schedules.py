@@ -147,7 +147,8 @@ def _checked_line(text: str) -> str:
     return text
 
 
-def _checked_zone(name: str) -> str:
+def checked_zone(name: str) -> str:
+    """As a validator of pydantic."""
     try:
         zone_of(name)
     except ValueError as problem:
@@ -173,7 +174,7 @@ class Schedule(Part):
     """when it begins, as five fields of cron in quotes: `"0 8 * * mon-fri"`, see docs/schedules.md"""
     on_for: Duration = Field(alias="for")
     """how long it is on after that, 1m to 168h; time that passes, also over a change of the clock"""
-    timezone: Annotated[str, StringConstraints(max_length=64), AfterValidator(_checked_zone)]
+    timezone: Annotated[str, StringConstraints(max_length=64), AfterValidator(checked_zone)]
     """time zone of `cron`, such as Europe/Berlin or UTC"""
     min_replicas: Count | None = None
     """min_replicas while it is on; at least one of the two"""

@@ -55,7 +55,13 @@ def _whole(value: object) -> object:
     return value
 
 
-class Share(float):
+class Quantity(float):
+    """A number that is not a duration; its text is as a policy writes it."""
+
+    __slots__ = ()
+
+
+class Share(Quantity):
     """A part of a whole, 1 being all; as text it is `10%`."""
 
     __slots__ = ()

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from controller.core.price import Price
 from controller.core.problems import ConfigurationError, Problem
 from controller.simulation.account import Account
 from controller.simulation.demand import Clairvoyant, Demand, Levels, Task, Unlimited
-from controller.simulation.figures import Elasticity, Figures, Price, Spread
+from controller.simulation.figures import Elasticity, Figures, Spread
 from controller.simulation.fleet import Fleet, Platform
 from controller.simulation.scaler import Scaler
 from controller.simulation.series import Series

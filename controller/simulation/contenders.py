@@ -68,11 +68,12 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
-    notes = (queues_note(text, worker), hours_note(text, worker))
+    notes = (queues_note(text, worker), hours_note(text, worker), budget_note(text, policy, worker))
+    unlimited = worker.model_copy(update={"budget": None})
     return Contender(
         text,
         worker.highest_max,
-        lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)),
+        lambda: OwnPolicy.of(policy, unlimited, wakes=wakes(worker, common)),
         "; ".join(filter(None, notes)),
     )
 
@@ -83,6 +84,14 @@ def hours_note(name: str, worker: WorkerPolicy) -> str:
         return ""
     zone = worker.schedules[0].timezone
     return f"{name}: its schedules go by the dates of the jobs; jobs without dates begin on a Monday at 00:00 {zone}"
+
+
+def budget_note(name: str, policy: Policy, worker: WorkerPolicy) -> str:
+    """That neither a budget nor a pool is simulated; "" without one."""
+    has = policy.budget is not None or worker.budget is not None
+    said = ["its budget is not simulated: max_replicas stays, whatever is spent"] if has else []
+    said += [] if worker.pool is None else [f"its pool {worker.pool} is not simulated: the worker is alone"]
+    return f"{name}: {'; '.join(said)}" if said else ""
 
 
 def queues_note(name: str, worker: WorkerPolicy) -> str:
@@ -137,7 +146,7 @@ def read_both(
         (one, other)
         for one, worker in before.workers.items()
         for other, counterpart in after.workers.items()
-        if worker.service == counterpart.service
+        if worker.target == counterpart.target
     ] or [(one, one) for one in before.workers if one in after.workers]
     pairs = [pair for pair in pairs if name in {None, *pair}]
     names: tuple[str | None, str | None] = pairs[0] if len(pairs) == 1 else (name, name)

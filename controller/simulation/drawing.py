@@ -54,12 +54,18 @@ class Scales:
 
 def picture(points: Points, scales: Scales, name: str) -> str:
     """An <svg>; name: of whom it is, for those who cannot see it."""
-    label = escape(
+    shapes = "".join(panel(points, scales))
+    return (
+        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(label(points, name))}">{shapes}</svg>'
+    )
+
+
+def label(points: Points, name: str) -> str:
+    """What a picture shows, in words."""
+    return (
         f"{name}: up to {max(points.depth):,} jobs, up to {max(points.most)} workers, "
         f"waits up to {in_words(max(points.waits))}"
     )
-    shapes = "".join(panel(points, scales))
-    return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{label}">{shapes}</svg>'
 
 
 def panel(points: Points, scales: Scales) -> list[str]:

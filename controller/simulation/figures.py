@@ -12,15 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from controller.core.price import MONTH_S, Price
 from controller.simulation.account import Account
 from controller.simulation.waits import Waits
 
 _DAY_S = 86_400.0
 _HOUR_S = 3_600.0
-_MONTH_S = 43_200 * 60.0
-"""Railway's month."""
-_GB_MONTH, _CPU_MONTH = 10.0, 20.0
-"""Railway's prices in dollars, of a GB of memory and of a vCPU."""
 WORTHS = (0.05, 0.2, 1.0)
 """v: worker-seconds that a job's second of waiting is worth; 0.05 is 3 worker-minutes for a job-hour, 1 is equal."""
 
@@ -29,18 +26,6 @@ PER_WORTH = {
     "by": "v, the worker-seconds that a job's second of waiting is worth",
 }
 """The unit and the parameter of all figures that depend on v."""
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a worker uses on Railway while it is paid for."""
-
-    memory_gb: float = 0.5
-    cpu: float = 0.25
-
-    @property
-    def per_second(self) -> float:
-        return (self.memory_gb * _GB_MONTH + self.cpu * _CPU_MONTH) / _MONTH_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +183,7 @@ class Figures:
     @property
     def dollars_a_month(self) -> float:
         """The cost of one month at the workload's rate of jobs."""
-        return self.dollars * _MONTH_S / self.span_s if self.span_s else 0.0
+        return self.dollars * MONTH_S / self.span_s if self.span_s else 0.0
 
     @property
     def late_share(self) -> float:

@@ -118,6 +118,7 @@ class Fleet:
         is_amid = self._is_amid and job is not None and at == self._now
         configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
         calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
+        no_jobs = len(given_back) + 1  # events of which no job is in progress
         quiet: int | None = None
         wake = self._wake_at
         first, last = NEVER, -NEVER  # wake-ups that were left out since `quiet` began
@@ -128,7 +129,7 @@ class Fleet:
                 now = end
                 if leaving and events[0][1] in leaving:
                     self._end_of_a_leaver(end)
-                    leavers = self._leavers
+                    leavers, no_jobs = self._leavers, len(given_back) + 1
                 elif waiting:
                     following = waiting.popleft()
                     done(replace(events, (end + following[1], events[0][1], following, end - following[0])))
@@ -138,7 +139,7 @@ class Fleet:
                     idle.append(ended[1])
                 if quiet is None:
                     continue  # the next look updates it
-                wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                wish = calm.get((len(waiting), len(events) - no_jobs, leavers))
                 if wish == quiet:
                     continue
                 if wake < now or (is_amid and wake == now):
@@ -156,7 +157,7 @@ class Fleet:
                     first = NEVER
                 wish = None
                 if now < self._next_change and (now == due or now == wake):  # noqa: PLR1714, SIM109  # a tuple is slower
-                    wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                    wish = calm.get((len(waiting), len(events) - no_jobs, leavers))
                     if now >= min(_held_until(wish, configured, up_at, down_at), quiet_until):
                         wish = None
                 if wish is not None:
@@ -171,7 +172,7 @@ class Fleet:
                     self._due, self._woken_at, self._wake_at = due, woken, wake
                     control = self._control(now, at)
                     configured, leavers, due, woken = self._configured, self._leavers, self._due, self._woken_at
-                    wake = self._wake_at
+                    wake, no_jobs = self._wake_at, len(given_back) + 1
                     calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
                     quiet = None
                     continue
@@ -188,7 +189,7 @@ class Fleet:
                 is_amid = at == now
                 if is_amid or (every is None and quiet is None):
                     continue
-                wish = calm.get((len(waiting), len(events) - 1 - len(given_back), leavers))
+                wish = calm.get((len(waiting), len(events) - no_jobs, leavers))
                 is_seen = False
                 if every is not None:
                     if wake <= now and quiet is not None:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from controller.core.edits import schedule_text
+from controller.core.price import Price
 from controller.core.schedule import on_s
 from controller.core.units import money
 from controller.policy import WorkerPolicy
-from controller.simulation.figures import Price
 
 _FIRST = datetime(2026, 1, 5)  # noqa: DTZ001  # a Monday, in the zone of the first schedule
 _WEEKS = 52

@@ -1,58 +1,32 @@
 """A comparison as one self-contained page: figures, a picture of each policy, the meaning of the words. Pure.
 
-It is sent around by mail and attached to pull requests: so it loads nothing, runs nothing, and explains its own
-columns. A part of the run (a day of a week) is chosen by radio buttons and CSS, for all policies at once.
+It is sent around by mail and attached to pull requests: so it loads nothing, and explains its own columns. Its pictures
+are drawn by the code of the controller's own page, from figures that it brings along; a reader without JavaScript sees
+the same as SVG. Its Content-Security-Policy allows these scripts and nothing else.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from html import escape
+from typing import Any
 
+from controller.core.text.escaping import as_json
 from controller.simulation import drawing
 from controller.simulation.comparison import Comparison
 from controller.simulation.drawing import Scales
 from controller.simulation.figures import Figures
-from controller.simulation.picture import (
-    IN_WORK,
-    WAITING,
-    WAITS,
-    WORKERS,
-    Points,
-    Stretch,
-    caption,
-    drawable,
-    in_columns,
-    stretches,
-)
+from controller.simulation.picture import Points, caption, drawable, in_columns, stretches
 from controller.simulation.report import cost_and_waits, doings, heading, legend, worths
+from controller.web import assets
 
-_STYLE = f"""
-:root {{ color-scheme: light dark; --line: #8884; --dim: #707070; --waiting: {WAITING}; --busy: {IN_WORK};
-  --workers: {WORKERS}; --waits: {WAITS} }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --dim: #999; --waiting: #56b4e9; --busy: #24506b; --workers: #f0883e }}
-}}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 2rem auto; padding: 0 1rem }}
-h1 {{ font-size: 1.25rem; margin: 0 }} h2 {{ font-size: 1.05rem; margin: 0; overflow-wrap: anywhere }}
-section {{ border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.2rem; margin: 1rem 0 }}
-p {{ margin: .3rem 0 0 }} .dim {{ color: var(--dim) }} .wide {{ overflow-x: auto }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .9rem }}
-th, td {{ text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(--line) }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0 }}
-thead th {{ color: var(--dim); font-weight: normal }}
-tbody th {{ font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 14rem }}
-figure {{ margin: .6rem 0 0; overflow-x: auto }}
-svg {{ display: block; width: 100%; min-width: 40rem; height: auto }}
-.key {{ display: inline-block; width: 1.2em; height: .7em; margin: 0 .4em 0 1em }}
-.key:first-child {{ margin-left: 0 }} .line {{ height: 3px; margin-bottom: .2em }}
-dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: .6rem 0 0 }}
-dt {{ font-weight: 600 }} dd {{ margin: 0 }}
-.choice {{ position: absolute; opacity: 0 }} .part {{ display: none }}
-.parts {{ position: sticky; top: 0; z-index: 1; background: Canvas; padding: .5rem 0 }}
-.parts label {{ display: inline-block; border: 1px solid var(--line); border-radius: .4rem; padding: .1rem .6rem;
-  margin: 0 .3rem .3rem 0; cursor: pointer }}
-"""
+_WORTHS = "Total cost J(v), if a second of waiting costs v worker-seconds"
+_STYLES = ("uplot.css", "product.css")
+_MOST_POINTS = 4096
+"""Of a picture: as many as a screen can show of a fourth of the run."""
 _WORDS = (
     ("cost/W", "paid time divided by the work; 1 means workers that are never idle and never start"),
     ("wait", "from a job's arrival until it begins; p95: 95 % of the jobs wait at most this long"),
@@ -72,91 +46,94 @@ _WORDS = (
 def page(comparison: Comparison) -> str:
     """The whole document. Names and notes come from outside, so everything is escaped."""
     title, *assumed = heading(comparison)
+    panels = drawable(comparison)
     body = [
-        f"<h1>{escape(title)}</h1>",
+        f"<header><h1>{escape(title)}</h1>",
         *(f'<p class="dim">{escape(line.strip())}</p>' for line in assumed),
-        _section("Cost and waits", _table(cost_and_waits(comparison))),
-        _section("Total cost J(v), if a second of waiting costs v worker-seconds", _table(worths(comparison))),
-        _section("Scale actions", _table(doings(comparison))),
-        *_pictures(comparison),
+        "</header><main>",
+        _section("Cost and waits", _table(cost_and_waits(comparison), "Cost and waits")),
+        _section(_WORTHS, _table(worths(comparison), "Total cost")),
+        _section("Scale actions", _table(doings(comparison), "Scale actions")),
+        *_pictures(comparison, panels),
         _section("Meaning of the words", "".join(_words(comparison))),
+        "</main>",
     ]
+    style = "".join(map(assets.text, _STYLES)) + drawing.STYLE
+    scripts = [assets.text(name) for name in assets.IN_REPORT] if panels else []
+    runs = " ".join(map(_hash, scripts)) or "'none'"
+    may = f"default-src 'none'; style-src {_hash(style)}; script-src {runs}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{may}">'
         f"<title>{escape(comparison.workload.name)}: autoscaling policies</title>"
-        f"<style>{_STYLE}{drawing.STYLE}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
+        f"<style>{style}</style></head><body>\n"
+        + "\n".join([*body, *(f"<script>{script}</script>" for script in scripts)])
+        + "\n</body></html>\n"
     )
+
+
+def _hash(text: str) -> str:
+    """Of an element's text, for the policy that allows this one and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _table(rows: Sequence[Sequence[str]], name: str) -> str:
     head, *others = rows
     columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
         for name, *cells in others
     )
-    return f'<div class="wide"><table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
+    wide = f'<div class="wide" tabindex="0" role="region" aria-label="Table: {name}">'
+    return f'{wide}<table class="numbers"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _pictures(comparison: Comparison) -> Iterator[str]:
-    panels = drawable(comparison)
+def _pictures(comparison: Comparison, panels: Sequence[tuple[Figures, Points]]) -> Iterator[str]:
+    """A place for each picture, and the figures from which the script draws it; without a script, an SVG."""
     if not panels:
         return
     yield (
-        '<p><span class="key" style="background: var(--waiting)"></span>waiting'
-        '<span class="key" style="background: var(--busy)"></span>in progress'
-        '<span class="key line" style="background: var(--workers)"></span>workers requested (right)'
-        '<span class="key" style="background: var(--waits)"></span>longest wait (below)'
+        '<p class="legend"><span class="key area k-waiting"></span> waiting'
+        '<span class="key area k-busy"></span> in progress'
+        '<span class="key k-workers"></span> workers requested (right)'
+        '<span class="key area k-waits"></span> longest wait (below)'
         '<span class="dim"> · pale: from the fewest to the most; the line is the mean</span></p>'
     )
     end = max(figures.end_s for figures, _ in panels)
     most = max(max(points.most) for _, points in panels)
-    scales = Scales(end, most, comparison.workload.began)
-    parts = stretches(end, comparison.workload.began)
-    if parts:
-        yield from _choice(parts)
-    yield from (_picture(figures, points, scales, parts) for figures, points in panels)
+    began = comparison.workload.began
+    scales = Scales(end, most, began)
+    yield '<div class="bar" id="parts" role="group" aria-label="Part of the run"></div>'
+    for place, (figures, points) in enumerate(panels):
+        still = f"<noscript>{drawing.picture(points, scales, figures.name)}</noscript>"
+        drawn = f'<div class="drawing" id="panel-{place}"></div>'
+        yield _section(figures.name, f'<p class="dim">{escape(caption(figures))}</p>{drawn}{still}')
+    parts = [(part.name, part.since_s, part.until_s) for part in stretches(end, began)]
+    figures_of = [_panel(figures.name, points) for figures, points in panels]
+    data = {"began": began, "end": end, "most_workers": most + 0.5, "parts": parts, "panels": figures_of}
+    yield f'<script type="application/json" id="figures">{_harmless(data)}</script>'
 
 
-def _choice(parts: Sequence[Stretch]) -> Iterator[str]:
-    """A radio button for the whole run and for each part; before the pictures, so that CSS can refer to them."""
-    names = ["whole run", *(part.name for part in parts)]
-    rules = []
-    for number in range(len(names)):
-        rules += [
-            f"#part-{number}:checked ~ section .part-{number} {{ display: block }}",
-            f"#part-{number}:checked ~ .parts label[for=part-{number}] {{ background: var(--busy) }}",
-            f"#part-{number}:focus-visible ~ .parts label[for=part-{number}] {{ outline: 2px solid currentColor }}",
-        ]
-        checked = "" if number else " checked"
-        yield f'<input class="choice" type="radio" name="part" id="part-{number}"{checked}>'
-    yield f"<style>{' '.join(rules)}</style>"
-    labels = (f'<label for="part-{number}">{escape(name)}</label>' for number, name in enumerate(names))
-    yield f'<p class="parts">{"".join(labels)}</p>'
+def _panel(name: str, points: Points) -> dict[str, Any]:
+    if len(points.times) > _MOST_POINTS:
+        points = in_columns(points, _MOST_POINTS)
+    rounded = {"times": [round(at, 1) for at in points.times], "workers": [round(one, 2) for one in points.workers]}
+    waits = [round(wait, 1) for wait in points.waits]
+    return {"name": name, "label": drawing.label(points, name), **asdict(points), **rounded, "waits": waits}
 
 
-def _picture(figures: Figures, points: Points, scales: Scales, parts: Sequence[Stretch]) -> str:
-    image = drawing.picture(points, scales, figures.name)
-    if parts:
-        images = [image, *(_part(figures, points, scales, part) for part in parts)]
-        image = "".join(f'<div class="part part-{number}">{one}</div>' for number, one in enumerate(images))
-    return _section(figures.name, f'<p class="dim">{escape(caption(figures))}</p><figure>{image}</figure>')
-
-
-def _part(figures: Figures, points: Points, scales: Scales, part: Stretch) -> str:
-    began = None if scales.began is None else scales.began + part.since_s
-    own = in_columns(points, drawing.COLUMNS, part.since_s, part.until_s)
-    own_scales = Scales(part.until_s - part.since_s, scales.most_workers, began)
-    return drawing.picture(own, own_scales, f"{figures.name}, {part.name}")
+def _harmless(data: object) -> str:
+    """As JSON in which nothing ends the element that holds it."""
+    return as_json(data).replace("<", "\\u003c")
 
 
 def _words(comparison: Comparison) -> Iterator[str]:
     yield from (f"<p>{escape(line)}</p>" for line in legend(comparison))
-    yield "<dl>"
+    yield '<dl class="words">'
     yield from (f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in _WORDS)
     yield "</dl>"

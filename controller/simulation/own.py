@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from controller.core import pauses
-from controller.core.history import start_of, timed, with_took
+from controller.core.history import start_of
 from controller.core.jobs_each import JobsEach
 from controller.core.load import Load
 from controller.core.long_wait import is_too_long, pace
@@ -26,18 +25,18 @@ from controller.core.model import (
     Replicas,
     ServiceState,
     ServiceTime,
-    Start,
 )
 from controller.core.plan import Seen, plan
 from controller.core.ports import Role, Source, Sources
-from controller.core.rules import recommend, window_tolerance
+from controller.core.rules import recommend
 from controller.core.schedule import DAY_S, in_force, limited
 from controller.core.slo import Promise
 from controller.core.steps import Send
-from controller.core.wanted import kept, learns_when_to_stop, retention, windows
+from controller.core.wanted import retention
 from controller.policy import USABLE_START_UP_S, Policy, Slo, WorkerPolicy
 from controller.simulation.account import Done
-from controller.simulation.measured import Pauses, Recent
+from controller.simulation.measured import Recent
+from controller.simulation.memory import Memory
 from controller.simulation.scaler import Calm, Span, View
 
 CYCLE_LATE_S = 0.002
@@ -52,23 +51,23 @@ _NOW, _LONG_AGO = 0.0, -1e9
 
 
 class Wanted(NamedTuple):
-    """A recommendation, and the first waiting jobs and time per job that had it with the same jobs in progress."""
+    """A recommendation, and the first waiting jobs and mean time per job that had it with the same jobs in progress."""
 
     recommended: int
     waiting: int
-    service: ServiceTime | None
+    mean_s: float | None
 
 
 class Inputs(NamedTuple):
     """In what two looks of a policy can differ; times only by what has ended by now.
 
-    waiting, service: as in Wanted, so that all that want the same have one answer. stays: the highest worker that may
+    waiting, mean_s: as in Wanted, so that all that want the same have one answer. stays: the highest worker that may
     not be removed yet, because it was needed; 0: none. is_overdue: the oldest job has waited longer than max_wait.
     may_add: this may add a worker now.
     """
 
     waiting: int
-    service: ServiceTime | None
+    mean_s: float | None
     busy: int
     leaving: int
     configured: int
@@ -120,7 +119,7 @@ class Given:
             sources=_SOURCES,
             retention=keep,
             landing_bound=math.inf,
-            service=inputs.service,
+            service=None if inputs.mean_s is None else ServiceTime(inputs.mean_s, inputs.mean_s, 0),
         )
 
 
@@ -174,23 +173,12 @@ class OwnPolicy:
     """By recommendation, jobs in progress, draining workers, how many of these finish, and whether a job may wait too
     long: what was seen first.
     """
-    _needed: list[Recommendation] = field(default_factory=list)
-    _polled_at: float | None = None
-    _apart_s: float = 0.0
-    _most: int = 0
-    """Pauses are measured of workers up to this; 0: of none."""
-    _pauses: list[Pauses] = field(default_factory=list)
+    _memory: Memory = field(init=False)
     _down_open: float = 0.0
-    _start: Start | None = None
-    _start_ups: tuple[float, ...] = ()
-    _kept_s: tuple[float | None, ...] = ()
-    _learned_at: float | None = None
-    _load: Load | None = None
     _remembers: bool = False
-    _window: list[float] = field(init=False)
-    """By worker, from 1; see wanted.windows()."""
     _measures: bool = False
     _learns: bool = False
+    _guards_waits: bool = False
     _last_up: float = -math.inf
     _written: WorkerPolicy = field(init=False)
     """With its schedules."""
@@ -214,23 +202,21 @@ class OwnPolicy:
 
     def __post_init__(self) -> None:
         self._written = self.policy
-        given, keep = self.policy.service_time, retention(self.policy, math.inf)
+        given, self._memory = self.policy.service_time, Memory(self.policy)
         self._slo = self.policy.slo
         self._measures = self.policy.target_wait is not None and given is None
-        self._learns = learns_when_to_stop(self.policy)
-        self.times_starts = self._learns or self.policy.max_wait is not None
+        self._learns, self._remembers = self._memory.learns, self._memory.is_in_use
+        self._guards_waits = self.policy.max_wait is not None
+        self.times_starts = self._learns or self._guards_waits
         self.learn_at = self._learn_due = 0.0 if self._measures or self._learns else math.inf
         if self.policy.schedules:
             self._hour_ends = self.learn_at = 0.0
         each = JobsEach.of(self.policy)
         self._by_exact_depth = each is not None and (each.activation > 1 or each.tolerance > 0)
         if given is not None:
-            self._service = ServiceTime(given, given, 0)
-        self._remembers, self._most = keep.window > 0, keep.most
-        self._pauses = [Pauses() for _ in range(pauses.slot(max(1, keep.most)) + 1)]
+            self._service = self._memory.service = ServiceTime(given, given, 0)
         if self._slo is not None:
             self._aim(self._slo)
-        self._set_windows()
         # A memory that begins now counts as a scale that happened then.
         self._down_open = self.policy.scale_down.cooldown
         self.down_at = self._down_open
@@ -239,47 +225,59 @@ class OwnPolicy:
     def look(self, seen: View) -> int:
         """As Scaler says."""
         now, configured = seen.now, seen.configured
-        if now >= self._hour_ends:
-            self._begin_hour(now, seen.began)
-        if self._slo is not None:
-            self._count_at_max(configured, now)
-        if self._start is not None and not seen.notified:
-            self._time_start(configured, seen.running, now)
-        if seen.draining_s != self._given.draining_s:
-            self._give(seen.draining_s)
-        wanted = self._wants.get((seen.waiting, seen.busy, seen.leaving))
-        recommended, waiting, service = self._recommend(seen) if wanted is None else wanted
+        if now >= self._hour_ends or self._slo is not None or seen.draining_s != self._given.draining_s:
+            self._prepare(seen)
+        memory = self._memory
+        if memory.start is not None and not seen.notified:
+            memory.time_start(configured, seen.running, now)
+        key = seen.waiting, seen.busy, seen.leaving
+        if self.calm.get(key) == configured:
+            return self._stays(seen)
+        wanted = self._wants.get(key)
+        recommended, waiting, mean_s = self._recommend(seen) if wanted is None else wanted
         stays = 0
         if self._remembers:
-            self._note(now, recommended, is_poll=not seen.notified)
-            stays = self._staying(now, recommended, configured)
+            memory.note(now, recommended, is_poll=not seen.notified)
+            stays = memory.staying(now, recommended, configured, self.policy.max_replicas)
         up, down = now >= self.up_at, now >= self._down_open
-        late = self._is_late(seen)
-        inputs = Inputs(waiting, service, seen.busy, seen.leaving, configured, seen.running > 0, up, down, stays, *late)
+        some_run = seen.running > 0
+        inputs = Inputs(waiting, mean_s, seen.busy, seen.leaving, configured, some_run, up, down, stays)
+        if self._guards_waits:
+            inputs = self._with_wait(inputs, seen)
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
         if self._remembers:
-            self._plan_down(now, recommended, configured)
+            self.down_at = max(memory.stays_until(now, recommended, configured, self.interval), self._down_open)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
-            is_held = up and down and not self._remembers and seen.running > 0
+            is_held = up and down and not self._remembers and some_run
             self.settled = (is_wanted or is_held) and not self._may_be_late(seen.waiting)
             return desired
         return self._changes(seen, desired, recommended)
 
+    def _prepare(self, seen: View) -> None:
+        """Takes up the policy of this hour, and what else is in force now."""
+        if seen.now >= self._hour_ends:
+            self._begin_hour(seen.now, seen.began)
+        if self._slo is not None:
+            self._count_at_max(seen.configured, seen.now)
+        if seen.draining_s != self._given.draining_s:
+            self._give(seen.draining_s)
+
+    def _stays(self, seen: View) -> int:
+        """The count is the wanted one, so that no rule changes it."""
+        now, configured = seen.now, seen.configured
+        if self._remembers:
+            self._memory.note(now, configured, is_poll=not seen.notified)
+            self.down_at = max(now + self._memory.window(configured), self._down_open)
+        self.settled = True
+        return configured
+
     def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         """The looks that were left out would all have noted the same recommendation."""
-        if not self._remembers:
-            return
-        if polls is None or wakes is None:
-            first, last = polls or wakes or (0.0, 0.0)
-            self._note(first, wanted, is_poll=wakes is None)
-            if last > first:
-                self._note(last, wanted, is_poll=wakes is None)
-            return
-        for at, is_poll in sorted([*((at, True) for at in polls), *((at, False) for at in wakes)]):
-            self._note(at, wanted, is_poll=is_poll)
+        if self._remembers:
+            self._memory.passed(wanted, polls, wakes)
 
     def learn(self, finished: Iterable[Done], now: float) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
@@ -291,23 +289,16 @@ class OwnPolicy:
         if self._learns:
             self._observe_load(sum([job[1] for _, _, job, _ in finished]), now)
         if self._measures:
-            fresh = False
-            for done in finished:
-                self._recent.add(done)
-                fresh = True
+            fresh = bool(finished)
             if fresh:
-                self._service = self._recent.measured(now)
+                self._recent.add(finished)
+                self._service = self._memory.service = self._recent.measured(now)
                 assert self._service is not None, "a job that ended took some time"
                 self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
             if fresh and self._slo is not None:
                 self._promise_more(self._slo, now)
         if self._learns:
-            if pauses.is_due(self._learned_at, now):
-                cost = pauses.cost_of_a_wrong_stop(self._written, self._history, self._service)
-                self._kept_s, self._learned_at = tuple(one.learned(cost) for one in self._pauses), now
-                self._set_windows()
-            elif self._is_unlearned:
-                self._set_windows()  # what is not learned yet follows from the arrivals
+            self._memory.learn(now)
         self._early.clear()
         self._learn_due = now + _MEASURE_AGAIN_S if self._measures or self._learns else math.inf
         self._look_at_all()
@@ -349,7 +340,6 @@ class OwnPolicy:
         if self._promise.multiple(slo) != before:
             self._aim(slo)
             self._give(self._given.draining_s)
-            self._set_windows()
 
     def _count_at_max(self, configured: int, now: float) -> None:
         self._promise = self._promise.looked(now, math.inf, is_at_max=configured >= self.policy.max_replicas)
@@ -358,12 +348,14 @@ class OwnPolicy:
         """Puts the target wait in force, so that plan() gets a policy with that and without a promise."""
         update = {"slo": None, "target_wait": self._promise.target(slo)}
         self.policy, self._written = (one.model_copy(update=update) for one in (self.policy, self._written))
+        self._memory.policy = self._written
+        self._memory.forget_windows()
 
     def _observe_load(self, work_s: float, now: float) -> None:
         """By the work that was done since the last time: over a day, that is the share of each poll in production."""
-        before = self._load
+        before = self._memory.load
         offered = (now if before is None else now - before.at) * self.policy.max_replicas * self.policy.concurrency
-        self._load = Load.after(before, work_s / offered if offered else 0.0, now, math.inf)
+        self._memory.load = Load.after(before, work_s / offered if offered else 0.0, now, math.inf)
 
     def _recommend(self, seen: View) -> Wanted:
         wants, service = self._wants, self._service
@@ -372,7 +364,7 @@ class OwnPolicy:
         recommended = recommend(self.policy, queue, service, seen.configured, finishing)
         if service is None and self.policy.target_wait is not None:
             return Wanted(recommended, seen.waiting, None)  # it depends on the configured count, too
-        wanted = Wanted(recommended, seen.waiting, service)
+        wanted = Wanted(recommended, seen.waiting, None if service is None else service.mean_s)
         if not self._by_exact_depth:
             # A queue without a waiting job is never late, even if it wants the same.
             key = recommended, seen.busy, seen.leaving, finishing, self._may_be_late(seen.waiting)
@@ -391,13 +383,12 @@ class OwnPolicy:
             return True  # another hour may bring one: with schedules, each look counts
         return self.policy.max_wait is not None and waiting > 0
 
-    def _is_late(self, seen: View) -> tuple[bool, bool]:
-        """Whether a job has waited too long, and whether it may add a worker now."""
-        if self.policy.max_wait is None or not seen.waiting:
-            return False, True
-        if not is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s)):
-            return False, True
-        return True, seen.now >= self._last_up + pace(self.policy, self._history)
+    def _with_wait(self, inputs: Inputs, seen: View) -> Inputs:
+        """With whether a job has waited too long, and whether it may add a worker now."""
+        if not seen.waiting or not is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s)):
+            return inputs
+        may_add = seen.now >= self._last_up + pace(self.policy, self._memory.history)
+        return inputs._replace(is_overdue=True, may_add=may_add)
 
     def _within(self, recommended: int) -> int:
         return min(max(recommended, self.policy.min_replicas), self.policy.max_replicas)
@@ -408,34 +399,17 @@ class OwnPolicy:
             self._count_at_max(desired, now)
         self.settled = False
         if seen.notified and self._remembers:
-            self._note(now, recommended, is_poll=True)  # a change is a whole cycle
+            self._memory.note(now, recommended, is_poll=True)  # a change is a whole cycle
         answered = now + self.answer_s
-        self._start = None
+        self._memory.start = None
         if desired > seen.configured:
             if self.times_starts:
-                self._start = start_of(Change("", 0, seen.configured, desired, now), answered)  # it is made at once
-            self._time_start(desired, seen.running, answered)
+                self._memory.start = start_of(Change("", 0, seen.configured, desired, now), answered)
+                self._memory.time_start(desired, seen.running, answered)  # the change is made at once
             self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
         self.down_at = 0.0 if self._remembers else self._down_open
         return desired
-
-    @property
-    def _history(self) -> History:
-        """Without what changes with each look or scale: recommendations, pauses and the start that is being measured.
-
-        It is made when it is asked for, because the journal's record of 25 values is slow to copy for one of them.
-        """
-        return History(start_ups=self._start_ups, kept_s=self._kept_s, learned_at=self._learned_at, load=self._load)
-
-    @property
-    def _is_unlearned(self) -> bool:
-        """Of a policy that learns: the time that some worker stays still follows from what a wrong stop costs."""
-        return self._learns and (not self._kept_s or None in self._kept_s)
-
-    def _set_windows(self) -> None:
-        window = windows(self._written, self._history, self._service)
-        self._window = [0.0, *(window(worker) for worker in range(1, self._written.highest_max + 1))]
 
     def _planned(self, inputs: Inputs) -> int:
         """The count that a pass would request now; the configured one if it would hold."""
@@ -453,40 +427,3 @@ class OwnPolicy:
         self._given, self._answers, self._by_service, self._alike = self._by_target.setdefault(key, fresh)
         mean_s = -1.0 if self._service is None else self._service.mean_s
         self._wants, self.calm = self._by_service.setdefault(mean_s, ({}, {}))
-
-    def _note(self, now: float, recommended: int, *, is_poll: bool) -> None:
-        needed, look = self._needed, Recommendation(now, recommended)
-        if needed and needed[-1].replicas == recommended:
-            needed[-1] = look  # no poll has seen less since then, so no pause ends
-        else:
-            for worker, pause in pauses.looked(needed, look, self._polled_at, self._most):
-                self._pauses[pauses.slot(worker)].add(pauses.rounded(pause))
-        if is_poll:
-            self._apart_s = 0.0 if self._polled_at is None else now - self._polled_at
-            self._polled_at = now
-
-    def _staying(self, now: float, recommended: int, configured: int) -> int:
-        """The highest of the workers above the recommended count that may not be removed yet; 0: none."""
-        if recommended >= configured:
-            return 0
-        tolerance = window_tolerance(self._apart_s)
-        between = recommended, min(configured, self.policy.max_replicas)
-        stays = kept(self._needed, self._window.__getitem__, between, now=now, unbroken_since=0.0, tolerance=tolerance)
-        return 0 if stays is None else stays.worker
-
-    def _plan_down(self, now: float, recommended: int, configured: int) -> None:
-        """Sets until when the highest worker was needed too short a time ago to be removed."""
-        at = now
-        if recommended < configured:
-            began = -window_tolerance(self.interval)
-            at = next((one.at for one in reversed(self._needed) if one.replicas >= configured), began)
-        self.down_at = max(self._down_open, at + self._window[configured])
-
-    def _time_start(self, count: int, running: int, now: float) -> None:
-        if self._start is None:
-            return
-        self._start, took = timed(self._start, count, running, now, math.inf)
-        if took is not None:
-            self._start_ups = with_took(self._start_ups, took)
-            if self._is_unlearned:
-                self._set_windows()  # what a wrong stop costs follows from the start

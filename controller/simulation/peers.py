@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from controller.simulation.account import Done
 from controller.simulation.scaler import NEVER, Calm, Span, View
 
+_MOST_KNOWN = 50_000
+
 
 @dataclass(slots=True)
 class _Rule:
@@ -59,19 +61,22 @@ class Hpa(_Rule):
     counts_running: bool = True
     _wanted: deque[tuple[float, int]] = field(default_factory=deque)
     _sizes: deque[tuple[float, int]] = field(default_factory=deque)
+    _calm: dict[int, Calm] = field(default_factory=dict)
+    """By configured pods, because the tolerance counts from them."""
 
     def look(self, seen: View) -> int:
-        return self._limited(seen.now, self._metric(seen), seen.configured)
+        return self._limited(seen, self._metric(seen))
 
     def passed(self, wanted: int, polls: Span, wakes: Span) -> None:  # noqa: ARG002  # as the Scaler has it
         """The looks that were left out would all have wanted the same count."""
         if self._wanted and polls is not None:
-            self._note(polls[1], self._wanted[-1][1])
+            self._note(polls[1], wanted)
 
     def _metric(self, seen: View) -> int:
         return seen.waiting + seen.busy if self.counts_running else seen.waiting
 
-    def _limited(self, now: float, metric: int, configured: int) -> int:
+    def _limited(self, seen: View, metric: int) -> int:
+        now, configured = seen.now, seen.configured
         wanted = math.ceil(metric / self.target - 1e-9)
         if configured and abs(metric / (self.target * configured) - 1) <= self.tolerance:
             wanted = configured
@@ -83,7 +88,18 @@ class Hpa(_Rule):
         desired = max(desired, self.minimum)
         self.settled = len(self._wanted) == 1 and desired == configured == max(wanted, self.minimum)
         self._sizes.append((now, desired))
+        self._be_calm(seen, min(max(wanted, self.minimum), self.maximum), desired)
         return desired
+
+    def _be_calm(self, seen: View, wanted: int, desired: int) -> None:
+        """Looks that see the same of the queue are left out, until the window lets a pod go."""
+        calm = self._calm.setdefault(seen.configured, {})
+        if len(calm) >= _MOST_KNOWN:
+            calm.clear()
+        calm[seen.waiting, seen.busy, seen.leaving] = wanted
+        self.calm = calm if desired == seen.configured else self._calm.setdefault(desired, {})
+        needed = next((at for at, count in reversed(self._wanted) if count >= desired), -NEVER)
+        self.down_at = needed + self.window
 
     def _highest(self, now: float, wanted: int) -> int:
         past = self._wanted
@@ -129,14 +145,19 @@ class Keda(Hpa):
                 self._active_at = now
         if configured == 0:
             self.settled = metric == 0
-            return 1 if polls and metric and self.maximum else 0
+            desired = 1 if polls and metric and self.maximum else 0
+            self.calm = self._calm.setdefault(desired, {})
+            return desired
         if polls and not metric and now - self._active_at >= self.cooldown:
             self.settled = False
             self._wanted.clear()
             self._sizes.clear()
+            self.calm = self._calm.setdefault(0, {})
             return 0
-        desired = self._limited(now, metric, configured)
-        self.settled = self.settled and metric > 0
+        desired = self._limited(seen, metric)
+        if not metric:  # another poll may be the one that goes to zero
+            del self._calm[configured][seen.waiting, seen.busy, seen.leaving]
+            self.settled = False
         return desired
 
     def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
@@ -188,4 +209,7 @@ class Latency(_Rule):
             self._last_change = now
         at_rest = configured == self.minimum and not seen.waiting
         self.settled = desired == configured and at_rest
+        if not seen.waiting and self.minimum:
+            self.calm[0, seen.busy, seen.leaving] = self.minimum
+        self.down_at = max(self._not_low_at, self._last_change) + self.delay
         return desired

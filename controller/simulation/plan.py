@@ -57,7 +57,7 @@ def changes(plan: Plan) -> list[str]:
     old, new = plan.old[1], plan.new[1]
     said = [*fleet_changes(plan.old[0], plan.new[0]), *rhythm_changes(plan.old[0], plan.new[0])]
     said += worker_changes(old, new)
-    if old.each_queue != new.each_queue or old.service != new.service:
+    if old.each_queue != new.each_queue or old.target != new.target:
         said.append("the queue or the service changes; a simulation cannot show that: both get the same jobs")
     return said
 

@@ -47,6 +47,7 @@ def as_object(comparison: Comparison) -> dict[str, Any]:
             "idle_first": platform.idle_first,
             "memory_gb": setting.price.memory_gb,
             "cpu": setting.price.cpu,
+            **({} if setting.price.an_hour is None else {"dollars_an_hour": setting.price.an_hour}),
         },
         "limits": {
             "work_s": round(limits.least_s, 6),
@@ -105,7 +106,7 @@ def heading(comparison: Comparison) -> Iterator[str]:
         f"a load of {load:.2f} workers"
     )
     yield from (f"  {note}" for note in comparison.workload.notes)
-    yield f"  {assumptions(setting)}; {setting.price.memory_gb:g} GB and {setting.price.cpu:g} vCPU each"
+    yield f"  {assumptions(setting)}; {setting.price.words} each"
 
 
 def assumptions(setting: Setting) -> str:

@@ -4,6 +4,9 @@ aiohttp parses and answers. The number of open connections is limited, so that d
 Redis and the platform: above the limit, the connection that has been silent for longest is closed in favour of the
 newest, so that a health probe is always answered. A connection that takes too long to send its request or to read its
 answer is closed. Refused requests and connections are counted, and logged in one line every faults.REPEAT_S.
+
+A stream of events is an answer that does not end. Its connection is counted apart, so that many open pages take no
+room from requests; it is closed only if its client does not read.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from controller.core.units import in_words
 from controller.loop.faults import REPEAT_S
 
 MOST_OPEN = 128
+MOST_STREAMS = 512
 RESERVED = 100
 """Descriptors that are never used for clients. The controller needs at most 40: a connection for each slow queue, the
 listener, Redis, the platform, and those to look up a name or read a certificate."""
@@ -91,6 +95,7 @@ class Connections:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._open: OrderedDict[_Connection, None] = OrderedDict()
+        self._streams: set[_Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._refused: Counter[str] = Counter()
         self._newest = ""
@@ -99,7 +104,8 @@ class Connections:
         self._is_closed = False
         self._looking: asyncio.TimerHandle | None = None
         self._resting: asyncio.TimerHandle | None = None
-        self.most = most_open(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.most, self.most_streams = most_open(descriptors), most_streams(descriptors)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -121,9 +127,24 @@ class Connections:
         self._listener.close()
         for task in self._opening:
             task.cancel()
-        for connection in list(self._open):
+        for connection in self._all():
             connection.end()
         self._open.clear()
+        self._streams.clear()
+
+    def stream(self, connection: _Connection) -> bool:
+        """Counts the connection among the streams from now on; False: there are as many as may be."""
+        if len(self._streams) >= self.most_streams or connection not in self._open:
+            return False
+        del self._open[connection]
+        self._streams.add(connection)
+        return True
+
+    def stream_ended(self, connection: _Connection) -> None:
+        """It is one that may ask something else, or be closed."""
+        if connection in self._streams:
+            self._streams.discard(connection)
+            self._open[connection] = None
 
     def refused(self, kind: str, newest: str = "") -> None:
         """Counts one of _KINDS for the next line of the log. newest: what the line names as the last example."""
@@ -138,9 +159,12 @@ class Connections:
 
     def made_to_wait(self) -> None:
         """A client reads too slowly. Above MOST_UNREAD, the connection with the most unread bytes is closed."""
-        if sum(one.unread for one in self._open) > MOST_UNREAD:
+        if sum(one.unread for one in self._all()) > MOST_UNREAD:
             self.refused("slow")
-            self.end(max(self._open, key=lambda one: one.unread))
+            self.end(max(self._all(), key=lambda one: one.unread))
+
+    def _all(self) -> list[_Connection]:
+        return [*self._open, *self._streams]
 
     def crashed(self, bug: BaseException) -> None:
         """A bug in an answer; its traceback is logged once every faults.REPEAT_S."""
@@ -150,11 +174,12 @@ class Connections:
             self._report("crashed", message=f"an answer over HTTP failed: {bug!r}", traceback=trace)
 
     def end(self, connection: _Connection) -> None:
-        self._open.pop(connection, None)
+        self.lost(connection)
         connection.end()
 
     def lost(self, connection: _Connection) -> None:
         self._open.pop(connection, None)
+        self._streams.discard(connection)
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
@@ -197,7 +222,7 @@ class Connections:
 
     def _look(self) -> None:
         now = self._loop.time()
-        for connection in list(self._open):
+        for connection in self._all():
             if connection.is_over(now):
                 if connection.owes:
                     self.refused("slow")
@@ -239,6 +264,7 @@ class _Connection(web.RequestHandler):
         self._unread_since: float | None = None
         self._received = 0
         self._was_answered = False
+        self._is_stream = False
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -271,6 +297,9 @@ class _Connection(web.RequestHandler):
         if finished[0].status == HTTPStatus.UNAUTHORIZED and "Authorization" in request.headers:
             self._connections.refused("wrong_token")
         self._silent_since, self._begun, self._received, self._was_answered = self._clock(), None, 0, True
+        if self._is_stream:
+            self._is_stream = False
+            self._connections.stream_ended(self)
         self._connections.answered(self)
         return finished
 
@@ -294,6 +323,10 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def becomes_stream(self) -> bool:
+        self._is_stream = self._connections.stream(self)
+        return self._is_stream
+
     @property
     def unread(self) -> int:
         """Bytes of answers that the client has not taken."""
@@ -301,13 +334,15 @@ class _Connection(web.RequestHandler):
 
     @property
     def owes(self) -> bool:
-        return self._begun is not None or self._unread_since is not None
+        return (self._begun is not None and not self._is_stream) or self._unread_since is not None
 
     def is_over(self, now: float) -> bool:
         if self.unread:
             self._unread_since = now if self._unread_since is None else self._unread_since
             return now - self._unread_since > ANSWER_S
         self._unread_since = None
+        if self._is_stream:
+            return False
         if self._begun is not None:
             return now - self._begun > REQUEST_S
         return now - self._silent_since > (IDLE_S if self._was_answered else REQUEST_S)
@@ -320,7 +355,8 @@ class _Connection(web.RequestHandler):
 
     def _refuse(self) -> None:
         self._connections.refused("malformed", "too large")
-        if self._socket is not None and not self._was_answered and not self._socket.is_closing():
+        may_say = not self._was_answered and not self._is_stream
+        if self._socket is not None and may_say and not self._socket.is_closing():
             self._socket.write(_TOO_LARGE)
             self.force_close()
         else:
@@ -332,3 +368,19 @@ def most_open(descriptors: int) -> int:
     if descriptors == resource.RLIM_INFINITY:
         return MOST_OPEN
     return max(FEWEST_OPEN, min(MOST_OPEN, descriptors - RESERVED))
+
+
+def most_streams(descriptors: int) -> int:
+    """How many streams may be open besides."""
+    if descriptors == resource.RLIM_INFINITY:
+        return MOST_STREAMS
+    return max(FEWEST_OPEN, min(MOST_STREAMS, descriptors - RESERVED - MOST_OPEN))
+
+
+def becomes_stream(request: web.Request) -> bool:
+    """Whether the answer to this request may be a stream: it does not end, and its connection is counted apart.
+
+    False: there are as many as may be. Without these limits, as in a test, there may always be one.
+    """
+    connection = request.protocol
+    return not isinstance(connection, _Connection) or connection.becomes_stream()

@@ -65,6 +65,8 @@ class Shown:
     refusal: Refusal | None = None
     """The newest policy that could not be used, while it is the newest."""
     notifications: Callable[[], Sequence[TargetReport]] = tuple
+    sent: Callable[[], Mapping[tuple[str, str], int]] = dict
+    """How many requests to the platform this replica has sent, by operation and result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +266,10 @@ def totals(shown: Shown) -> Totals:
 
 
 def _most(last: WorkerStatus | None, worker: WorkerPolicy) -> int:
-    """max_replicas, or that of the schedule that was on at the last cycle."""
+    """max_replicas, or that of the schedule that was on at the last cycle; lower by a budget that is nearly spent."""
     scheduled = last.schedule.max_replicas if last is not None and last.schedule is not None else None
-    return worker.max_replicas if scheduled is None else scheduled
+    budgets = () if last is None or last.budgets is None else last.budgets
+    return min([worker.max_replicas if scheduled is None else scheduled, *(one.max_replicas for one in budgets)])
 
 
 def failing_since(shown: Shown) -> dict[str, float]:

@@ -1,11 +1,10 @@
 """GET /history: what the leader wrote, with the filters of `autoscaler history`, paged.
 
-Unlike all other paths it asks a dependency, Redis: a few readings at once, the others wait, and each has its deadline.
+Unlike most paths it asks a dependency, Redis: a few readings at once, the others wait, and each has its deadline.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -18,12 +17,14 @@ from controller.core.ports import Clock, Timeline, Unavailable
 from controller.core.text.escaping import as_json
 from controller.core.text.masking import Masker
 from controller.core.timeline import matching
+from controller.web.readings import Readings
 
 MOST = 500
 """Entries of one page."""
 _USUAL = 100
 _DAY_S = 24 * 3600.0
-_AT_ONCE = 2
+_KEPT_S = 1.0
+"""Seconds that an answer is shared by those who ask the same."""
 _MOST_LOOKED_AT = 5_000
 """Entries that one request looks through for those that its filters match."""
 _MOST_TEXT = 100
@@ -61,26 +62,29 @@ class Asked(NamedTuple):
 
 
 class HistoryPage:
-    """The route's handler."""
+    """The route."""
 
-    def __init__(self, timeline: Timeline, mask: Masker, clock: Clock) -> None:
+    def __init__(self, timeline: Timeline, mask: Masker, readings: Readings, clock: Clock) -> None:
         self._timeline, self._clock = timeline, clock
         self._mask = mask
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._readings = readings
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         try:
             asked = Asked.of(request.query, self._clock.wall())
         except ValueError as error:
             return _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        question = f"history {sorted(request.query.items())}"
         try:
-            async with self._turn:
-                body = await self._body(asked)
+            body = await self._readings.answer(question, _KEPT_S, lambda: self._body(asked))
         except Unavailable as unavailable:
             return _answer({"error": self._mask.text(str(unavailable))}, HTTPStatus.SERVICE_UNAVAILABLE)
-        return _answer(self._mask.value(body), HTTPStatus.OK)
+        return web.Response(body=body, content_type="application/json", charset="utf-8")
 
-    async def _body(self, asked: Asked) -> dict[str, Any]:
+    async def _body(self, asked: Asked) -> bytes:
+        return as_json(self._mask.value(await self._entries(asked))).encode()
+
+    async def _entries(self, asked: Asked) -> dict[str, Any]:
         entries: list[dict[str, Any]] = []
         after, looked_at = asked.after, 0
         while True:

@@ -1,15 +1,13 @@
-"""The page at /: what /status says, for people. One file, without a script. Pure.
+"""The page at /: what /status says, for people. Pure.
 
-Without a script, the Content-Security-Policy can forbid all of them: names, messages of PostgreSQL and entries of Redis
-come from outside, and what escape() missed still could not run. The page works without JavaScript, in a terminal's
-browser and on a phone, and loads itself again by <meta http-equiv="refresh">. It shows the same StatusReport as
-/status, so the two cannot differ.
+static/page.js draws it from the stream of events. What <noscript> holds is for a terminal's browser, or one without
+JavaScript: the same StatusReport as /status, which loads itself again by <meta http-equiv="refresh">.
+The Content-Security-Policy allows the files of static/ and nothing inline: names, messages of PostgreSQL and entries of
+Redis come from outside, and what escape() missed still could not run.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import re
 from collections.abc import Iterator
@@ -17,25 +15,11 @@ from collections.abc import Iterator
 from controller.core.text.escaping import visible
 from controller.core.units import in_words, iso
 from controller.loop.worker_status import QueueStatus, WorkerStatus
+from controller.web import assets
 from controller.web.health import Failing, StatusReport, WorkerReport
 
 _RELOAD_S = 5
 """Half of the default interval, so that what is shown is at most half a cycle older than it could be."""
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --dim: #888; --good: #2a9d5c; --bad: #d04437; --busy: #c98a00 }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.2rem; display: flex; flex-wrap: wrap; gap: .6rem; align-items: baseline }
-h2 { font-size: 1.05rem; margin: 0 }
-section { border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.2rem; margin: 1rem 0 }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .6rem 1rem; margin: .8rem 0 0 }
-dt { color: var(--dim); font-size: .8rem } dd { margin: 0; font-variant-numeric: tabular-nums }
-.dots { font-size: 1.5rem; letter-spacing: .15rem; line-height: 1.2 } .off { color: var(--line) }
-.healthy, .on { color: var(--good) } .degraded, .coming { color: var(--busy) } .unhealthy { color: var(--bad) }
-.badge { font-size: .85rem; border: 1px solid currentColor; border-radius: 1rem; padding: 0 .7rem }
-p { margin: .5rem 0 0 } .dim { color: var(--dim) }
-"""
-STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
-"""For the Content-Security-Policy, which allows this style and no other."""
 _MOST_DOTS = 50
 _MILLISECONDS = re.compile(r"(:\d\d)\.\d+Z$")
 
@@ -46,23 +30,32 @@ def escape(text: str) -> str:
 
 
 def page(status: StatusReport) -> str:
-    """The whole document; it loads itself again."""
+    """The whole document."""
     health, role = escape(status.health.value), escape(status.role.value)
     badges = f'<span class="badge {health}">{health}</span><span class="badge dim">{role}</span>'
     body = "\n".join(
         [
-            f"<h1>worker-autoscaler {badges}</h1>",
+            f"<header><h1>worker-autoscaler {badges}</h1></header><main>",
             *map(_failing, status.failing),
             *(_worker(name, worker) for name, worker in status.workers.items()),
-            f'<p class="dim">{escape(_footer(status))}</p>',
+            f'</main><footer><p class="dim">{escape(_footer(status))}</p></footer>',
         ]
     )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="refresh" content="{_RELOAD_S}"><title>worker-autoscaler: {health}</title>'
-        f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+        f'<noscript><meta http-equiv="refresh" content="{_RELOAD_S}"></noscript>'
+        f"<title>worker-autoscaler: {health}</title>{_files()}</head><body>\n"
+        f'<noscript>\n{body}\n</noscript>\n<div id="live"></div></body></html>\n'
     )
+
+
+def _files() -> str:
+    styles = "".join(f'<link rel="stylesheet" href="{assets.address(name)}">' for name in ("uplot.css", "product.css"))
+    scripts = "".join(
+        f'<script defer src="{assets.address(name)}"></script>' for name in ("uplot.js", "chart.js", "page.js")
+    )
+    return f'<link rel="icon" type="image/svg+xml" href="{assets.address("icon.svg")}">{styles}{scripts}'
 
 
 def _failing(one: Failing) -> str:
@@ -80,7 +73,7 @@ def _worker(name: str, worker: WorkerReport | None) -> str:
     words = f"{last.message} ({', '.join(last.reasons)})"
     remarks = "".join(f'<p class="degraded">{escape(remark.text)}</p>' for remark in last.remarks or ())
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_schedule(last)}{_overrides(last)}{_shadow(last)}<dl>{facts}</dl>{_queues(last)}"
+        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_schedule(last)}{_budgets_and_pool(last)}{_overrides(last)}{_shadow(last)}<dl>{facts}</dl>{_queues(last)}"
         f'<p class="dim">seen {escape(_ago(worker.age_s))}, outcome {escape(last.outcome.value)}</p></section>'
     )
 
@@ -132,6 +125,11 @@ def _shadow(last: WorkerStatus) -> str:
         return ""
     words = f"shadow policy: would be at {last.shadow.desired}; {last.shadow.comparison}"
     return f'<p class="dim">{escape(words)}</p>'
+
+
+def _budgets_and_pool(last: WorkerStatus) -> str:
+    pool = "" if last.pool is None else f"<p>{escape(last.pool.message)}</p>"
+    return pool + "".join(f"<p>budget: {escape(one.message)}</p>" for one in last.budgets or ())
 
 
 def _overrides(last: WorkerStatus) -> str:

@@ -1,7 +1,7 @@
 """HTTP: the routes, the token, how long an answer is reused, and the socket.
 
-/health, /metrics, /status and a page show the last cycles. A request decides nothing, and calls no dependency; only
-/history reads Redis.
+/health, /metrics, /status, a page and the stream that feeds it show the last cycles. A request decides nothing, and
+calls no dependency; only what begins with /history reads Redis.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from aiohttp import web
+from prometheus_client.process_collector import PROCESS_COLLECTOR
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
+from controller.web import assets
 from controller.web.connections import HEADERS
+from controller.web.figures import Figures
 from controller.web.health import Health, Shown, health_report, status_body, status_report
 from controller.web.history import HistoryPage
 from controller.web.metrics import metrics_body, prometheus_text
-from controller.web.page import STYLE_HASH, page
+from controller.web.page import page
+from controller.web.readings import Readings
+from controller.web.stream import Streams
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
-_PAGE_MAY = f"{HEADERS['Content-Security-Policy']}; style-src '{STYLE_HASH}'"
+_PAGE_MAY = (
+    f"{HEADERS['Content-Security-Policy']}; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
+)
 _FRESH_S = 0.1
 """An older answer is made again even if nothing in it has changed, because the ages in it have."""
 _CHEAP_S = 0.002
@@ -43,6 +50,9 @@ In a browser: any user name, and the token as the password. /health needs no tok
 """
 
 
+_PROBES = frozenset({"/health", "/livez", "/readyz"})
+
+
 class Answer(NamedTuple):
     body: bytes
     headers: Mapping[str, str]
@@ -50,7 +60,7 @@ class Answer(NamedTuple):
 
 
 def application(shown: Shown, token: str | None = None) -> web.Application:
-    """token: required for everything but /health; None: nothing is required."""
+    """token: required for everything but the probes; None: nothing is required."""
 
     def health() -> Answer:
         report = health_report(shown)
@@ -61,7 +71,8 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
         return _json(metrics_body(shown), headers=age_header(shown))
 
     def text() -> Answer:
-        return Answer(prometheus_text(shown).encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
+        text = prometheus_text(shown, PROCESS_COLLECTOR)
+        return Answer(text.encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
 
     def status() -> Answer:
         return _json(status_body(shown))
@@ -83,11 +94,27 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
 
     app = web.Application(middlewares=[_only_with(token)] if token else ())
     app.on_response_prepare.append(_with_headers)
-    routes = {"/health": health, "/metrics": metrics, "/status": status, "/": look}
+    routes = {"/health": health, **_probes(shown), "/metrics": metrics, "/status": status, "/": look}
     app.add_routes([web.get(path, answering(make)) for path, make in routes.items()])
+    app.add_routes([web.get(f"/static/{name}", _file) for name in assets.NAMES])
+    app.add_routes([web.get("/stream", Streams(shown).answer)])
     if shown.timeline is not None:
-        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask, shown.status.clock))])
+        readings = Readings()
+        figures = Figures(shown, shown.timeline, readings)
+        history = HistoryPage(shown.timeline, shown.mask, readings, shown.status.clock)
+        app.add_routes([web.get("/history", history.answer)])
+        app.add_routes([web.get("/history/samples", figures.samples), web.get("/history/cost", figures.cost)])
     return app
+
+
+async def _file(request: web.Request) -> web.Response:
+    """A file of the page, which its address names by its contents, so that a browser keeps it."""
+    body, kind, tag = assets.asset(request.path.rpartition("/")[2])
+    keeps = "max-age=31536000, immutable" if request.query_string == tag else "no-cache"
+    headers = {"Cache-Control": keeps, "ETag": f'"{tag}"', "Content-Type": kind}
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(body=body, headers=headers)
 
 
 class _Fresh:
@@ -119,6 +146,24 @@ class _Fresh:
         return self._answer
 
 
+def _probes(shown: Shown) -> dict[str, Callable[[], Answer]]:
+    """Kubernetes': a restart heals a loop that stands still, and no dependency that is away."""
+
+    def alive() -> Answer:
+        return _probe(is_well=not shown.status.stands_still, fault="the loop does not turn; restart it")
+
+    def ready() -> Answer:
+        fault = shown.leadership.fault
+        return _probe(is_well=fault is None, fault="" if fault is None else shown.mask.text(str(fault)))
+
+    return {"/livez": alive, "/readyz": ready}
+
+
+def _probe(*, is_well: bool, fault: str) -> Answer:
+    code = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(f"{'ok' if is_well else fault}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"}, code)
+
+
 def _json(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     return Answer(as_json(body).encode(), {"Content-Type": JSON, **(headers or {})}, status)
 
@@ -130,12 +175,12 @@ async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _only_with(token: str) -> Any:
-    """Answers 401 to a request without the token, except for /health."""
+    """Answers 401 to a request without the token, except for the probes."""
     expected = token.encode()
 
     @web.middleware
     async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
-        if request.path == "/health" or hmac.compare_digest(_shown_token(request), expected):
+        if request.path in _PROBES or hmac.compare_digest(_shown_token(request), expected):
             found: web.StreamResponse = await handler(request)
             return found
         refusal = web.Response(status=401, text=_HOW_TO_GET_IN)

@@ -269,7 +269,7 @@ async def test_a_refusal_that_repeats_the_token_is_cut_after_the_token_is_masked
     ) as controller:
         while len(planted.parrot.heard) < 12:
             with pytest.raises(Unavailable) as refusal:
-                await controller.railway.observe(["other"])
+                await controller.platforms.opened("service").observe(["other"])
             said.append(str(refusal.value))
     assert any("x" * 180 in text for text in said)
     assert leaks(" ".join(said)) == []

@@ -654,7 +654,12 @@ def fleet(path: Path, **services: str) -> Path:
         (
             {"a": "s1"},
             {"a": "s2"},
-            ["a moves from service s1 to s2, where its history starts again; s1 is no longer scaled: its workers"],
+            [
+                (
+                    "a moves from service s1 to service s2, where its history starts again; service s1 is no longer "
+                    "scaled: its workers"
+                ),
+            ],
         ),
         ({"a": "s1"}, {"a": "s1", "b": "s2"}, ["b is new: service s2 is scaled from now on"]),
     ],

@@ -244,3 +244,43 @@ def test_a_group_s_name_is_a_plain_word(name: str) -> None:
     assert refused(AUTOSCALER_GROUP=name) == [
         "AUTOSCALER_GROUP: may have letters, digits, '.', '_' and '-' only, at most 64"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        pytest.param(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "collector:4318",
+            "must be the address of a collector, such as http://collector:4318",
+            id="an address without http",
+        ),
+        pytest.param(
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "grpc",
+            "must be http/protobuf or unset, not 'grpc'",
+            id="another protocol",
+        ),
+        pytest.param(
+            "OTEL_METRIC_EXPORT_INTERVAL",
+            "10s",
+            "must be milliseconds, 1000 to 3600000, not '10s'",
+            id="an interval with a unit",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_collector_is_said_only_if_one_is_set(name: str, value: str, words: str) -> None:
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    assert refused(**{**collector, name: value}) == [f"{name}: {words}"]
+    if name not in collector:
+        assert refused(**{name: value}) == []
+
+
+def test_metrics_are_sent_once_a_minute_and_only_to_a_collector_that_is_set() -> None:
+    assert load_settings(RIGHT).push_every_s is None
+    assert load_settings({**RIGHT, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}).push_every_s == 60
+
+
+def test_the_headers_for_a_collector_are_secrets() -> None:
+    headers = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer hunter3hunter3, tenant=acme"}
+    assert {"Bearer hunter3hunter3", "acme"} <= set(load_settings({**RIGHT, **headers}).secrets)

@@ -112,3 +112,10 @@ async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: si
         process.send_signal(ending)
         await in_time(process.wait(), "the demo to end")
     await nothing_is_left(children, short_tmp)
+
+
+@pytest.mark.long
+async def test_the_same_demo_runs_on_a_fake_cluster_whose_pods_are_processes() -> None:
+    ran = await autoscaler("demo", "--platform", "kubernetes", "--seconds", "12")
+    assert ran.code == 0, ran.err
+    assert "a fake Kubernetes and the controller start" in ran.out

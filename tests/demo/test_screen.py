@@ -54,6 +54,18 @@ def test_cycles_that_hold_for_the_same_reason_take_one_row() -> None:
     assert "hold 4" in decisions[0]
 
 
+def test_an_older_decision_that_changed_nothing_takes_one_line() -> None:
+    screen = live(80, 24)
+    for number in range(4):
+        screen.cycle(float(number), cycle(number, outcome="held" if number != 1 else "applied"))
+    rows = [line.plain for line in screen.lines()]
+    places = [at for at, line in enumerate(rows) if "ScaleUpCooldown" in line]
+    assert places[1] - places[0] == places[3] - places[2] == 1, "both of these hold"
+    assert rows[places[0]].endswith(" …")
+    assert places[2] - places[1] > 1, "this one changed the count"
+    assert len(rows) - places[3] > 1, "the newest is whole"
+
+
 def test_what_could_not_be_read_is_shown_as_unknown() -> None:
     screen = live(80, 24)
     unread = {"depth": None, "configured": None, "running": None, "desired": None}

@@ -20,12 +20,15 @@ from controller.doctor.postgres_rights import READER
 from controller.loop import levels
 from controller.loop.cycle import Outcome
 from controller.policy import Policy, WorkerPolicy, load_policy
-from controller.web.metrics import METRICS
+from controller.web.metrics import DEPRECATED, METRICS
 from tests.docs.pages import PAGES, ROOT, anchors, cells, links, marked, prose, rows
 from tests.support.processes import autoscaler
 
 README = PAGES["README.md"]
-TABLES = ("commands", "environment", "events", "metrics", "policy-keys", "presets", "reasons", "touches")
+TABLES = (
+    *("commands", "deprecated-metrics", "environment", "events", "metrics"),
+    *("policy-keys", "presets", "reasons", "touches"),
+)
 """What the code knows, and the pages list between markers."""
 
 
@@ -43,7 +46,12 @@ def tree() -> Mapping[str, ast.Module]:
     }
 
 
-_NO_CONTROLLER = ("controller/demo/", "controller/fake_railway/", "controller/simulation/")
+_NO_CONTROLLER = (
+    "controller/demo/",
+    "controller/fake_railway/",
+    "controller/fake_kubernetes/",
+    "controller/simulation/",
+)
 """They write no log of a controller, and what they read of the environment is their own."""
 
 
@@ -94,12 +102,13 @@ def test_there_is_a_row_for_every_preset_and_for_no_other() -> None:
 
 def test_there_is_a_row_for_every_metric_and_for_no_other() -> None:
     assert sorted(named("metrics")) == sorted(METRICS)
+    assert sorted(named("deprecated-metrics")) == sorted(DEPRECATED)
 
 
 def test_there_is_a_row_for_every_metric_that_stands_anywhere_in_the_program() -> None:
     found = {text for text in texts() if re.fullmatch("autoscaler_[a-z_]+", text)} - {READER}
     assert found >= set(METRICS)
-    assert sorted(found - set(named("metrics"))) == []
+    assert sorted(found - set(named("metrics")) - set(named("deprecated-metrics"))) == []
 
 
 TIME_COLUMN = "TimeColumn"
@@ -146,10 +155,13 @@ def test_there_is_a_row_for_every_key_of_a_policy(key: str) -> None:
 
 
 def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
-    shape = re.compile(r"(RAILWAY|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER)_[A-Z_]+|PORT|HTTP_TOKEN")
+    prefixes = "RAILWAY|KUBERNETES|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER|OTEL"
+    shape = re.compile(rf"({prefixes})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")
     read = {text for text in texts() if shape.fullmatch(text)}
     read |= set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "policy.yaml").read_text()))
     read -= {"RAILWAY_REPLICA_ID", "NAME"}  # Railway sets the one; the other is a comment's example
+    read -= {"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"}  # which each pod has
+    read -= {"KUBERNETES_EXEC_INFO"}  # which is set for a plug-in
     assert len(read) > 15
     assert sorted(named("environment")) == sorted(read)
 

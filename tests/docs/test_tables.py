@@ -72,4 +72,4 @@ async def test_a_file_that_is_not_there_and_no_table_at_all_are_refused() -> Non
     missing, nothing = await autoscaler("docs", "--write", "missing.md"), await autoscaler("docs")
     assert (missing.code, nothing.code) == (2, 2)
     assert "missing.md cannot be read and written" in missing.err
-    assert "name one table (commands, environment, " in nothing.err
+    assert "name one table (commands, deprecated-metrics, environment, " in nothing.err

@@ -25,7 +25,7 @@ from tests.support.pooler import pooler, through
 from tests.support.processes import autoscaler
 from tests.support.scene import WORKER, Scene
 
-EVERYWHERE = {"PostgreSQL", "pooler", "listening", "Redis", "clocks", "token", "Railway", "requests"}
+EVERYWHERE = {"PostgreSQL", "connections", "pooler", "listening", "Redis", "clocks", "token", "Railway", "requests"}
 OF_A_WORKER = {
     *("queue", "rights", "plan", "bloat", "wake-up", "ahead"),
     *("service", "regions", "max_replicas", "draining", "config-as-code"),

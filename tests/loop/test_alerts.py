@@ -429,3 +429,15 @@ def test_without_targets_nothing_is_remembered() -> None:
 
 def test_the_sources_of_the_tests_are_those_of_the_adapters() -> None:
     assert (POSTGRESQL.name, RAILWAY.name, REDIS.name) == ALL
+
+
+def test_a_step_of_the_budget_of_all_is_told_once_whichever_worker_reports_it() -> None:
+    mine = alerts(target("a", on=["budget"]), target("b", on=["budget"], workers=["pdf"]))
+    step = {"scope": "all", "id": "all  1 0 1", "message": "$8.00 of $10.00 are spent by all workers", "spent": 8.0}
+    told = [
+        *mine.happened("budget", {**step, "worker": "mail"}, AT),
+        *mine.happened("budget", {**step, "worker": "pdf"}, AT),
+    ]
+    assert [(due.notice.worker, due.notice.figures["spent"]) for due in told] == [("", 8.0), ("", 8.0)]
+    own = mine.happened("budget", {**step, "scope": "worker", "id": "worker mail 1 0 1", "worker": "mail"}, AT)
+    assert [due.notice.worker for due in own] == ["mail"]

@@ -276,7 +276,7 @@ async def test_what_quick_checks_saw_outlasts_a_pass_that_cannot_read_the_platfo
         assert isinstance(await driven.quick_check(), Cycle)
         await aiming.jobs(0)
         with monkeypatch.context() as patch:
-            patch.setattr(driven.controller.ports.platform, "observe", away)
+            patch.setattr(driven.controller.platforms.opened("service"), "observe", away)
             assert (await driven.tick()).outcome is Outcome.FAILED
         await driven.tick()
         recalled = await driven.controller.ports.journal.recall(WORKER)

@@ -319,11 +319,13 @@ async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scen
     async with elsewhere(scene, quota=30, enforce_quota=True) as there, there.controller() as driven:
         platform = driven.controller.ports.platform
         for _ in range(12):
-            assert platform.requests().pace_s == 0
+            assert (requests := platform.requests()) is not None
+            assert requests.pace_s == 0
             await driven.tick()
         for _ in range(12):
             await driven.tick()
-            assert platform.requests().pace_s > 180
+            assert (requests := platform.requests()) is not None
+            assert requests.pace_s > 180
         await there.jobs(200)
         cycle = await driven.tick()
         assert (cycle.outcome, cycle.reason) == (Outcome.FAILED, Reason.PLATFORM_UNAVAILABLE)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from controller.adapters.redis.journal import RedisJournal
 from controller.core.history import recorded
 from controller.core.model import Change, RateUsage, ServiceState
 from controller.core.reasons import Reason
@@ -32,8 +31,7 @@ Write = Callable[[], Awaitable[Any]]
 @contextmanager
 def writing(driven: Driven, otherwise: Callable[[Write], Awaitable[Any]]) -> Iterator[None]:
     """Meanwhile `otherwise` decides what becomes of each write of the journal, and of its answer."""
-    journal = driven.controller.ports.journal
-    assert isinstance(journal, RedisJournal)
+    journal = driven.controller.journal
     write = journal._write
 
     async def instead(**arguments: Any) -> Any:
@@ -388,7 +386,7 @@ async def test_an_intent_that_was_written_down_and_never_sent_holds_for_the_land
 ) -> None:
     """As a kill -9 between the two would leave it; the restart comes an hour later."""
     await driven.tick()
-    journal = driven.controller.ports.journal
+    journal = driven.controller.journal
     recalled = await journal.recall(WORKER)
     change = Change("of a leader that died", driven.lease.epoch, 0, 3, recalled.now)
     after = recorded(recalled.history, change, recalled.now)

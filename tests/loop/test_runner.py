@@ -47,6 +47,7 @@ from controller.policy import Policy, Tier
 from controller.policy import Queue as QueuePolicy
 from controller.web.health import Shown, health_body
 from controller.web.metrics import prometheus_text
+from tests.support.exposition import value_of
 from tests.support.one_by_one import OneByOne
 from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES
 from tests.virtual.idle import LoopClock
@@ -254,7 +255,7 @@ async def test_the_loop_goes_on_after_a_bug_and_ends_when_it_is_told() -> None:
     await asyncio.sleep(0.5)
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
-    assert 4 <= stage.status.outcomes["bad", "crashed"] <= 6
+    assert 4 <= stage.status.counts.outcomes["bad", "crashed"] <= 6
     assert len([line for line in stage.lines if line["event"] == "crashed"]) == 1
     assert len([line for line in stage.lines if line.get("outcome") == "crashed"]) == 1
     assert len([line for line in stage.lines if line.get("outcome") == "held"]) >= 4
@@ -391,7 +392,7 @@ async def test_a_bug_in_a_quick_check_is_reported_as_a_cycle_s_and_ends_nothing(
     stage.jobs.breaks = True
     stage.runner.wake()
     await asyncio.sleep(0.1)
-    assert stage.status.outcomes["bad", "crashed"] == 1
+    assert stage.status.counts.outcomes["bad", "crashed"] == 1
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
 
@@ -445,8 +446,8 @@ async def test_while_one_worker_s_cycle_crashes_the_other_one_scales_and_both_ar
         assert (good.outcome, bad.outcome) == (Outcome.APPLIED, Outcome.CRASHED)
     assert stage.services.asked_for == [("good", 1)] * 3
     text = prometheus_text(Shown(stage.status, stage.leadership, POLICY))
-    assert 'autoscaler_cycles_total{worker="bad",outcome="crashed"} 3' in text
-    assert 'autoscaler_scales_total{worker="good",direction="up"} 3' in text
+    assert value_of(text, "autoscaler_outcome_total", worker="bad", outcome="crashed") == 3
+    assert value_of(text, "autoscaler_scale_total", worker="good", direction="up") == 3
     assert [line["event"] for line in stage.lines].count("crashed") == 1
 
 
@@ -455,7 +456,7 @@ async def test_an_outage_is_said_once_counted_each_time_and_said_again_when_it_i
     for _ in range(3):
         await stage.runner.tick(LEASE)
     assert [line["worker"] for line in stage.lines] == ["good", "bad"]
-    assert stage.status.outcomes["good", "failed"] == 3
+    assert stage.status.counts.outcomes["good", "failed"] == 3
     stage.services.fault = None
     await stage.runner.tick(LEASE)
     assert [line["event"] for line in stage.lines[2:]] == ["recovered", "reconcile"] * 2
@@ -473,7 +474,7 @@ async def test_a_standby_that_cannot_reach_redis_says_so_once_and_when_it_is_ove
     stage.runner.stop()
     await asyncio.wait_for(running, 1)
     assert [line["event"] for line in stage.lines] == ["reconcile"] * 2 + ["recovered"] * 2
-    assert stage.status.outcomes["good", "failed"] >= 4
+    assert stage.status.counts.outcomes["good", "failed"] >= 4
 
 
 async def test_a_standby_looks_at_nothing() -> None:

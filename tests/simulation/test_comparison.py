@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from controller.core.price import Price
 from controller.simulation import comparison as module
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, read_contender
-from controller.simulation.figures import Elasticity, Price
+from controller.simulation.figures import Elasticity
 from controller.simulation.fleet import Platform
 from controller.simulation.report import as_blocks, as_object, total_worth
 from controller.simulation.workload.jobs import Job, Workload

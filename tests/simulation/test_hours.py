@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.core.edits import schedule_changes
+from controller.core.price import Price
 from controller.simulation import hours
 from controller.simulation.contenders import own_worker
-from controller.simulation.figures import Price
 
 OFFICE = {"cron": "0 8 * * mon-fri", "for": "10h", "timezone": "Europe/Berlin", "min_replicas": 2}
 LUNCH = {"cron": "0 12 * * *", "for": "1h", "timezone": "Europe/Berlin", "max_replicas": 1}

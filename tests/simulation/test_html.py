@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -14,9 +19,10 @@ from controller.simulation.picture import drawable, in_columns, series_points, s
 from controller.simulation.report import cost_and_waits, doings, worths
 from controller.simulation.series import Series
 from controller.simulation.workload.jobs import Workload
+from controller.web.assets import IN_REPORT
 from tests.simulation.drawn import CONTENDERS, comparison
 
-VOID = {"meta", "path", "input"}
+VOID = {"meta", "path"}
 
 
 class Reader(HTMLParser):
@@ -64,17 +70,39 @@ def test_there_is_one_picture_for_each_policy_that_was_simulated() -> None:
 def test_names_and_notes_from_outside_are_never_markup() -> None:
     text = page(comparison())
     reader = Reader(text)
-    assert not {"script", "b", "i"} & set(reader.tags)
+    assert not {"b", "i"} & set(reader.tags)
+    assert reader.tags.count("script") == 1 + len(IN_REPORT)
     assert "keda & co <script>alert(1)</script>" in reader.seen
     assert any("bursts <b>bold</b>" in words for words in reader.seen)
     assert "a note with <i>markup</i> & more" in reader.seen
 
 
-def test_it_loads_nothing_from_anywhere() -> None:
+def test_it_loads_nothing_from_anywhere_and_runs_its_own_scripts_alone() -> None:
     text = page(comparison())
-    assert not {"link", "script", "img", "iframe"} & set(Reader(text).tags)
-    assert not {"src", "href", "onload"} & set(Reader(text).attributes)
-    assert not re.search(r"https?:|url\(|@import", text)
+    assert not {"link", "img", "iframe"} & set(Reader(text).tags)
+    assert not {"src", "href", "onload", "style"} & set(Reader(text).attributes)
+    assert not re.search(r"url\(|@import", text)
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', text)
+    for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL):
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "script-src 'none'" in page(comparison(series=False))
+
+
+def test_the_figures_of_the_pictures_are_bounded_however_long_the_run_is() -> None:
+    jobs = [(40.0 * number, 90.0) for number in range(9000)]
+    compared = compare(Workload("steady", lambda: iter(jobs), 360_000.0), CONTENDERS[1:2], Setting(series=True))
+    (panel,) = figures_in(page(compared))["panels"]
+    assert {len(column) for column in panel.values() if isinstance(column, list)} == {4097}
+
+
+def figures_in(text: str) -> dict[str, Any]:
+    """What the page's script draws."""
+    (found,) = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', text, re.DOTALL)
+    assert "<" not in found
+    figures: dict[str, Any] = json.loads(found)
+    return figures
 
 
 def test_a_picture_tells_what_it_shows_to_those_who_cannot_see_it() -> None:
@@ -109,21 +137,20 @@ def test_the_more_jobs_the_higher_the_area_and_the_later_the_further_right() -> 
     ],
     ids=["a day", "days, and a few minutes", "calendar days", "weeks", "too long to be cut into a few parts"],
 )
-def test_a_part_of_the_run_is_chosen_without_a_script_for_all_policies(
+def test_a_long_run_has_parts_that_are_chosen_for_all_policies(
     days: float, began: float | None, names: list[str]
 ) -> None:
     assert [part.name for part in stretches(days * 86_400, began)] == names
     jobs = [(3600.0 * number, 600.0) for number in range(int(24 * min(days, 100)))]
     workload = Workload("hourly", lambda: iter(jobs), days * 86_400, began)
     text = page(compare(workload, CONTENDERS[:2], Setting(series=True)))
-    reader = Reader(text)
-    assert (reader.open, "script" in reader.tags) == ([], False)
-    buttons = len(names) + 1 if names else 0
-    assert (reader.tags.count("input"), reader.tags.count("label")) == (buttons, buttons)
-    assert reader.tags.count("svg") == 2 * max(1, buttons)
-    for number in range(buttons):
-        assert f"#part-{number}:checked ~ section .part-{number} {{ display: block }}" in text
-        assert text.count(f'class="part part-{number}"') == 2
+    figures = figures_in(text)
+    assert Reader(text).tags.count("svg") == 2
+    assert [name for name, _, _ in figures["parts"]] == names
+    for (_, _, end), (_, since, _) in pairwise(figures["parts"]):
+        assert end == since
+    if names:
+        assert (figures["parts"][0][1], figures["parts"][-1][2]) == (0, figures["end"])
 
 
 def test_a_part_shows_what_the_whole_run_has_in_that_time() -> None:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import fields
 
-from controller.core.model import History, QueueDepth, Replicas, ServiceTime
+from controller.core.model import History, QueueDepth, Replicas
 from controller.core.plan import Seen
 from controller.simulation.contenders import own_worker
 from controller.simulation.own import Given, Inputs
@@ -46,6 +46,8 @@ LEFT_OUT = {
         "looks": "`stays` has them",
         "is_woken": "the same counts are wanted",
         "worker": "only a name",
+        "shared": "no budget is simulated",
+        "pool": "no pool is simulated",
     },
     QueueDepth: {
         "stale": "no worker dies with a job",
@@ -80,6 +82,7 @@ LEFT_OUT = {
         "kept_s": "`stays` has it",
         "long_run": "the time per job has it",
         "overrides": "no operator takes part",
+        "spent": "no budget is simulated",
         "promise": "the target wait that it moved is in the policy",
         "load": "`stays` has what follows from it",
         "read_at": "the queue can be read",
@@ -99,8 +102,8 @@ def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
 
 def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
     counts, both = (0, 3), (False, True)
-    services, stays = (None, ServiceTime(1.0, 1.0, 1)), (0, 2)
-    kinds = (counts, services, counts, counts, counts, both, both, both, stays)
+    means, stays = (None, 1.0), (0, 2)
+    kinds = (counts, means, counts, counts, counts, both, both, both, stays)
     late = list(itertools.product(both, both))
     keys = [Inputs(*one, *two) for one in itertools.product(*kinds) for two in late]
     first, second = (

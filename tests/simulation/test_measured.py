@@ -19,7 +19,7 @@ def test_what_is_measured_is_the_longer_mean_of_the_newest_and_of_all(services: 
         patch.setattr("controller.simulation.measured.MEASURED_JOBS", newest)
         patch.setattr("tests.simulation.measured.MEASURED_JOBS", newest)
         for number, service in enumerate(services, 1):
-            recent.add((float(number), 0, (0.0, service, 0.0), 0.0))
+            recent.add([(float(number), 0, (0.0, service, 0.0), 0.0)])
             plain, measured = plainly_measured(services[:number]), recent.measured(number)
             assert measured is not None
             assert plain is not None
@@ -34,7 +34,7 @@ def test_nothing_is_measured_where_nothing_is_done() -> None:
 def test_a_job_that_hung_counts_as_ten_times_the_99th_percentile() -> None:
     recent = Recent()
     for number, service in enumerate([10.0] * 99 + [100_000.0]):
-        recent.add((float(number), 0, (0.0, service, 0.0), 0.0))
+        recent.add([(float(number), 0, (0.0, service, 0.0), 0.0)])
     measured = recent.measured(100.0)
     assert measured is not None
     assert (measured.mean_s, measured.median_s, measured.jobs) == (10.8, 10.0, 100)
@@ -43,9 +43,9 @@ def test_a_job_that_hung_counts_as_ten_times_the_99th_percentile() -> None:
 def test_arrivals_are_counted_over_the_newest_jobs_and_not_of_a_few() -> None:
     recent = Recent()
     for number in range(29):
-        recent.add((2.0 * number, 0, (2.0 * number, 1.0, 0.0), 0.0))
+        recent.add([(2.0 * number, 0, (2.0 * number, 1.0, 0.0), 0.0)])
     few = recent.measured(60.0)
-    recent.add((58.0, 0, (58.0, 1.0, 0.0), 0.0))
+    recent.add([(58.0, 0, (58.0, 1.0, 0.0), 0.0)])
     enough = recent.measured(60.0)
     assert few is not None
     assert enough is not None

@@ -28,6 +28,7 @@ def _load(environment: Mapping[str, str]) -> CloudAccess:
 
 
 CLOUD = PlatformSettings(
+    name="Cloud",
     target="machine",
     variables=(
         EnvironmentVariable("CLOUD_TOKEN", "its token", holds="token"),
@@ -43,4 +44,5 @@ CLOUD = PlatformSettings(
     group_in_words="the cloud's zone",
     replica="CLOUD_UNIT",
     change_timeout="CLOUD_TIMEOUT_MS",
+    opens="",
 )

@@ -189,13 +189,13 @@ class Driven:
     async def reading(self) -> Replicas | Unavailable:
         """What the platform shows of the one worker."""
         (worker,) = self.controller.policy.workers.values()
-        return (await self.controller.ports.platform.observe([worker.service]))[worker.service]
+        return (await self.controller.ports.platform.observe([worker.target.key]))[worker.target.key]
 
     async def explain(self) -> tuple[Cycle, tuple[Step, ...]]:
         """As the command does, for the one worker."""
         readings, queues = await self.controller.runner.read()
         (name,), (worker,) = self.controller.policy.workers.keys(), self.controller.policy.workers.values()
-        explained = await self.controller.runner.reconciler(name).explain(readings[worker.service], queues[name])
+        explained = await self.controller.runner.reconciler(name).explain(readings[worker.target.key], queues[name])
         return explained.cycle, explained.rules
 
     async def quick_check(self) -> Cycle | CannotTell | None:

@@ -191,7 +191,7 @@ def _cooldowns_count_from_the_reading() -> AbstractContextManager[Any]:
 def _intent_after_the_change() -> AbstractContextManager[Any]:
     async def send(self: Any, account: Account, planned: plan.Plan, *args: Any) -> Cycle:
         send, recalled, lease = args
-        await self._ports.platform.scale(self.policy.service, send.change, send.replicas)
+        await self._ports.platform.scale(self.policy.target.key, send.change, send.replicas)
         written = await self._write(planned, recalled, lease)
         await self._confirm(send.change, written, lease, read=True)
         return account.close(Outcome.APPLIED, message="written down late")
@@ -218,8 +218,8 @@ def _an_unknown_outcome_is_a_failure() -> AbstractContextManager[Any]:
 def _no_landing_bound() -> AbstractContextManager[Any]:
     begin = Reconciler.__init__
 
-    def impatient(self: Any, *args: Any) -> None:
-        begin(self, *args)
+    def impatient(self: Any, *args: Any, **more: Any) -> None:
+        begin(self, *args, **more)
         self._landing_bound = 0.0
 
     return patch.object(Reconciler, "__init__", impatient)

@@ -58,7 +58,7 @@ def amend(
     loop = process_loop(world.kernel, name)
     link = Link(world.kernel, loop, Random(name), redis.ERRORS, 0.02)
     client = cast("Redis", SimulatedRedis(world.redis, link, name))
-    journal = RedisJournal(client, KEYS, Clock(world.kernel, boot_s=500.0), world.policy.services)
+    journal = RedisJournal(client, KEYS, Clock(world.kernel, boot_s=500.0), world.policy.target_ids)
 
     async def run() -> None:
         for left in reversed(range(tries)):

@@ -184,8 +184,7 @@ class SimulatedWorld:
         )
         status = ControllerStatus(clock, self.policy.interval, SOURCES.names)
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
-        services = {name: worker.service for name, worker in self.policy.workers.items()}
-        journal = RedisJournal(client, KEYS, clock, services)
+        journal = RedisJournal(client, KEYS, clock, self.policy.target_ids)
 
         async def watch() -> LeaderState:
             watched = await journal.watch(list(self.policy.workers))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import re
 import resource
@@ -19,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.web import connections as under_test
+from controller.web.assets import NAMES
 from controller.web.connections import FEWEST_OPEN, HEADERS, LARGEST_REQUEST, MOST_OPEN, Connections, most_open, serving
 from controller.web.server import application, listening_socket
 from tests.support.patience import in_time, until
@@ -335,14 +335,17 @@ async def test_every_answer_has_the_headers_that_keep_browsers_safe(method: str,
     assert "aiohttp" not in str(answer.headers).lower()
 
 
-async def test_the_page_s_own_style_is_the_one_that_its_policy_allows() -> None:
+async def test_the_page_may_load_its_own_files_and_nothing_else() -> None:
     async with served() as server, httpx.AsyncClient() as client:
         answer = await client.get(server.url)
-    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"style-src 'sha256-{digest}'" in answer.headers["content-security-policy"]
-    assert " style=" not in answer.text
-    assert not re.search(r"<script|<link|<img|\son\w+=", answer.text)
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
+        assert len(loaded) == len(NAMES)
+        for address in loaded:
+            file = await client.get(f"{server.url}/{address}")
+            assert (file.status_code, file.headers["cache-control"]) == (200, "max-age=31536000, immutable")
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'" in policy
+    assert not re.search(r"<style|<script>|\sstyle=|\son\w+=|https?:", answer.text)
 
 
 # --- the token ---

@@ -25,7 +25,7 @@ from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
 from controller.web.server import age_header, application, listening_socket, prefers_text
 from tests.support.sources import SOURCES
-from tests.web.stand_ins import POLICY, HandClock, Leases, NoLeases, cycle, silent
+from tests.web.stand_ins import POLICY, AwayLeases, HandClock, Leases, NoLeases, cycle, silent
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,23 @@ from tests.web.stand_ins import POLICY, HandClock, Leases, NoLeases, cycle, sile
 )
 def test_the_accept_header_chooses_between_json_and_text(accept: str, text: bool) -> None:  # noqa: FBT001  # a table
     assert prefers_text(accept) is text
+
+
+async def test_a_replica_is_alive_while_its_loop_turns_and_ready_while_it_knows_who_leads() -> None:
+    """For Kubernetes' probes: a restart heals a loop that stands still, and no dependency that is away."""
+    clock = HandClock()
+    status = ControllerStatus(clock, 10.0, SOURCES.names)
+    leadership = Leadership(AwayLeases(), clock, timing=Timing.around(15), replica="a", report=silent)
+    shown = Shown(status, leadership, POLICY)
+    async with served(shown) as port:
+        assert await get(f"http://127.0.0.1:{port}/readyz") == (200, "text/plain; charset=utf-8", "ok\n")
+        await leadership.turn()
+        status.turned()
+        assert (await get(f"http://127.0.0.1:{port}/livez"))[0] == 200
+        code, _, said = await get(f"http://127.0.0.1:{port}/readyz")
+        assert (code, said) == (503, "Redis: is away\n")
+        clock.now += 3600
+        assert (await get(f"http://127.0.0.1:{port}/livez"))[0] == 503
 
 
 @asynccontextmanager

@@ -7,12 +7,9 @@ what became of it.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-from collections.abc import Callable, Mapping
-from http.cookiejar import CookieJar
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
-from urllib.request import getproxies
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -20,6 +17,7 @@ from controller.adapters.http import httpx, user_agent
 from controller.adapters.railway import SOURCE, answer, operations
 from controller.adapters.railway.budget import CEILING_S, Budget
 from controller.adapters.railway.settings import RailwayToken
+from controller.adapters.sending import LastCheck, NoCookies, own_transport
 from controller.core.model import Change
 from controller.core.ports import Clock, LeaseLost, NotSent, Refused, Unavailable
 from controller.core.text import bounds
@@ -34,14 +32,10 @@ _LONGEST_CONNECT_S = 2.0
 _LONGEST_WAIT_S = 5.0
 """A Retry-After up to this is waited for. After a longer one the cycle ends; nothing is sent until it has passed."""
 _WAIT_WITHOUT_HEADER_S = 30.0
-_KEEP_S = 60.0
-"""Idle connections are kept for longer than an interval, so that a cycle started by NOTIFY need not open one."""
 _LONGEST_RETRY_AFTER_S = CEILING_S
 """A longer Retry-After is cut to this; then one request learns whether it still applies."""
 _HEADERS = ("ratelimit-policy", "retry-after", "content-encoding")
 _AUTH = ("not authorized", "project token not found", "unauthorized")
-_REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
-"""httpcore's events right before a request's first byte, when DNS lookup, connect and TLS handshake are done."""
 
 
 class _Passing(Unavailable):
@@ -71,10 +65,12 @@ class RailwayClient:
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT,
             headers={"User-Agent": user_agent(), "Accept-Encoding": answer.ACCEPTED, **auth},
-            cookies=_NoCookies(),
-            transport=transport or _transport(timeout_s),
+            cookies=NoCookies(),
+            transport=transport or own_transport(timeout_s),
         )
         self.budget = Budget(clock)
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Requests by operation and result: ok, refused, throttled (HTTP 429), failed (no usable answer)."""
         self._url = url
         self._token = token
         self._may_mutate = may_mutate
@@ -127,7 +123,7 @@ class RailwayClient:
             Unavailable: it is unknown whether it happened.
         """
         await self._wait_for_retry_after()
-        check = _LastCheck(operation, lambda: self._may_mutate(change.epoch))
+        check = LastCheck(operation, lambda: self._may_mutate(change.epoch))
         check.now()
         self.budget.spend_on_mutation()
         try:
@@ -153,11 +149,21 @@ class RailwayClient:
             raise Unavailable(SOURCE, f"answered {operation} in an unknown format")
 
     async def _send(self, operation: str, variables: dict[str, Any], **how: Any) -> dict[str, Any]:
+        result = "failed"
         try:
-            return await self._exchange(operation, variables, **how)
+            data = await self._exchange(operation, variables, **how)
+            result = "ok"
+        except LeaseLost:
+            result = ""  # no request
+            raise
         except Unavailable as unavailable:
+            result = _result_of(unavailable)
             # A kept error would keep its frames, and with them some MB of the answer.
             raise unavailable.with_traceback(None) from None
+        finally:
+            if result:
+                self.sent[operation, result] += 1
+        return data
 
     async def _exchange(
         self, operation: str, variables: dict[str, Any], *, longest_s: float, timeout: httpx.Timeout, **more: Any
@@ -253,56 +259,15 @@ class _Problem(Refused, _Passing):
     """An internal failure of Railway ("Problem processing request"). A retry may succeed."""
 
 
-class _LastCheck:
-    """Checks the lease once more between connecting and the request's first byte, called by httpcore's trace."""
-
-    def __init__(self, operation: str, may_mutate: Callable[[], bool]) -> None:
-        self._operation = operation
-        self._may_mutate = may_mutate
-        self._events = 0
-        self._request_began = False
-
-    def now(self) -> None:
-        if not self._may_mutate():
-            raise LeaseLost(f"the lease expired before {self._operation}; it was not sent")
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        del info
-        self._events += 1
-        if event in _REQUEST_BEGINS:
-            self.now()
-            self._request_began = True
-
-    @property
-    def certainly_not_begun(self) -> bool:
-        """Whether no byte was sent. A transport without trace events proves nothing."""
-        return self._events > 0 and not self._request_began
-
-
-def _transport(timeout_s: float) -> httpx.AsyncBaseTransport | None:
-    """Sockets that drop data not delivered in time, so that the kernel does not deliver a change later.
-
-    None if the environment sets a proxy, which a transport of our own would bypass.
-    """
-    if getproxies().keys() - {"no"}:
-        return None
-    options: list[tuple[int, int, int] | tuple[int, int, bytes]] = [
-        (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing discards unsent data
-    ]
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000)))
-    return httpx.AsyncHTTPTransport(socket_options=options, limits=httpx.Limits(keepalive_expiry=_KEEP_S))
+def _result_of(unavailable: Unavailable) -> str:
+    if isinstance(unavailable, _TooMany):
+        return "throttled"
+    return "refused" if isinstance(unavailable, Refused) else "failed"
 
 
 def _give_up(state: RetryCallState) -> Any:
     assert state.outcome is not None
     return state.outcome.result()  # raises the last fault as it was
-
-
-class _NoCookies(CookieJar):
-    """Stores no cookies: they would be sent back, and the jar would grow with each new one."""
-
-    def extract_cookies(self, response: Any, request: Any) -> None: ...
 
 
 def _printable(text: Any, longest: int) -> str:

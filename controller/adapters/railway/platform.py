@@ -26,6 +26,7 @@ from controller.core.model import Change, Replicas, ServiceState
 from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Unavailable
 from controller.core.text import bounds
 from controller.core.units import in_words
+from controller.policy import Policy
 
 _PAGE = 50
 _MOST_PAGES = 20
@@ -72,6 +73,16 @@ class RailwayPlatform:
         self._proportions: dict[str, Mapping[str, int]] = {}
         self._pages: dict[str, int] = {}
         self._deployed_once: dict[str, bool] = {}
+
+    @property
+    def sent(self) -> Mapping[tuple[str, str], int]:
+        return self.client.sent
+
+    def serve(self, policy: Policy) -> None:
+        self.set_interval(policy.interval)
+
+    async def close(self) -> None:
+        await self.client.close()
 
     def set_interval(self, interval_s: float) -> None:
         """See __init__; for the readings from now on."""

@@ -119,6 +119,7 @@ def railway_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:
 
 
 RAILWAY = PlatformSettings(
+    name=SOURCE.name,
     target="service",
     variables=_VARIABLES,
     references=_REFERENCES,
@@ -128,6 +129,8 @@ RAILWAY = PlatformSettings(
     group_in_words="the Railway environment's id",
     replica="RAILWAY_REPLICA_ID",
     change_timeout="RAILWAY_TIMEOUT_MS",
+    opens="controller.adapters.railway.opening:open_railway",
+    checks="controller.doctor.railway:check_railway",
 )
 
 

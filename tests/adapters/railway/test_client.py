@@ -176,13 +176,13 @@ async def test_a_proxy_of_the_environment_is_not_gone_past(
     variable: str,
     ours: bool,  # noqa: FBT001  # a table
 ) -> None:
-    from controller.adapters.railway.client import _transport
+    from controller.adapters.sending import own_transport
 
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv(variable, "http://127.0.0.1:3128")
-    assert (_transport(5.0) is not None) is ours
+    assert (own_transport(5.0) is not None) is ours
 
 
 async def test_every_request_is_counted_the_retried_ones_too_and_the_quota_is_learned() -> None:
@@ -210,3 +210,31 @@ async def test_reading_ends_with_a_fifth_left_and_a_change_still_goes_out() -> N
             await railway.mutate("DeploymentRestart", stop_of(fake), INTENT)
     assert fake.record.total == 30
     assert set(fake.record.by_status) == {200}
+
+
+@pytest.mark.parametrize(
+    ("fault", "result"),
+    [
+        pytest.param(None, "ok", id="answered"),
+        pytest.param("429", "throttled", id="too many requests"),
+        pytest.param("502", "failed", id="HTTP 502"),
+        pytest.param("not_authorized", "refused", id="not authorized"),
+    ],
+)
+async def test_each_request_is_counted_with_its_operation_and_its_result(fault: str | None, result: str) -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, client(fake.url) as railway:
+        if fault is not None:
+            async with httpx.AsyncClient() as http:
+                await http.post(f"{fake.base_url}/faults", json={"fault": fault, "times": 9, "retry_after": 60})
+        try:
+            await railway.query("Me", {})
+        except Unavailable:
+            assert fault is not None
+        assert railway.sent.keys() == {("Me", result)}
+
+
+async def test_a_request_that_was_not_sent_because_the_lease_ended_is_not_counted() -> None:
+    async with FakeRailway.create(1, timings=TIMINGS) as fake, client(fake.url, may_mutate=first(1, then=False)) as one:
+        with pytest.raises(LeaseLost):
+            await one.mutate("DeploymentStop", stop_of(fake), INTENT)
+        assert one.sent == {}

@@ -1,0 +1,251 @@
+"""Kubernetes' API over HTTP: one request, and every failure as one of the ports' errors.
+
+Nothing is sent a second time but a reading whose token has expired. A change carries the resourceVersion of the reading
+that it was decided on, so the API itself refuses it once anybody else has written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from controller.adapters.http import httpx, user_agent
+from controller.adapters.kubernetes import SOURCE
+from controller.adapters.kubernetes.access import Credentials, KubernetesAccess
+from controller.adapters.sending import LastCheck, NoCookies, own_transport
+from controller.core.model import Change
+from controller.core.ports import Clock, LeaseLost, NotSent, Outdated, Refused, Unavailable
+from controller.core.text import bounds
+from controller.core.units import in_words
+
+LONGEST_S = 8.0
+"""Of one reading; a list of 1,000 Deployments takes a second."""
+MOST_BYTES = 64_000_000
+"""Of an answer, decompressed. A Deployment has 3 to 8 kB, so this is a namespace with about 8,000 of them."""
+_CONNECT_S = 2.0
+_WAIT_S = 1.0
+"""After HTTP 429 without a Retry-After in seconds."""
+_LONGEST_WAIT_S = 60.0
+_MERGE = "application/merge-patch+json"
+
+
+class Missing(Refused):
+    """HTTP 404: what was asked for is not there."""
+
+
+class Forbidden(Refused):
+    """HTTP 403: the service account's or the user's rights do not reach."""
+
+
+class KubernetesClient:
+    """Sends requests to one cluster."""
+
+    def __init__(
+        self,
+        access: KubernetesAccess,
+        clock: Clock,
+        *,
+        may_change: Callable[[int], bool] = lambda _: True,
+        timeout_s: float = 5.0,
+        clean: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        """may_change: whether a change of that epoch may be sent now. timeout_s: from then to its answer.
+
+        clean: masks secrets in what the API says.
+
+        Raises:
+            ValueError, OSError: a certificate cannot be used.
+        """
+        verify = _trust(access)
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(LONGEST_S, connect=_CONNECT_S),
+            headers={"User-Agent": user_agent(), "Accept": "application/json"},
+            cookies=NoCookies(),
+            verify=verify,
+            transport=own_transport(timeout_s, verify),
+        )
+        self._credentials = Credentials(access)
+        self._server = access.server
+        self._clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
+        self._paused_until = 0.0
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Requests by method and result: ok, refused, throttled (HTTP 429), failed (no usable answer)."""
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str) -> dict[str, Any]:
+        """The object at that path.
+
+        Raises:
+            Unavailable: it could not be read. Missing, Forbidden: the API said so.
+        """
+        try:
+            return await self._read(path, query)
+        except _Expired:
+            self._credentials.expire()
+            return await self._read(path, query)
+
+    async def _read(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        self._wait_if_told()
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                return await self._send("GET", path, params=query)
+        except TimeoutError:
+            raise Unavailable(SOURCE, f"did not answer GET {path} within {in_words(LONGEST_S)}") from None
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Asks a question that only a POST can, such as SelfSubjectAccessReview; it changes nothing."""
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                return await self._send("POST", path, json=body)
+        except TimeoutError:
+            raise Unavailable(SOURCE, f"did not answer POST {path} within {in_words(LONGEST_S)}") from None
+
+    async def patch(self, path: str, body: dict[str, Any], change: Change) -> dict[str, Any]:
+        """Sends a change once; the object as the API has it now.
+
+        Raises:
+            LeaseLost: we no longer lead; it was not sent.
+            NotSent, Outdated, Refused: certainly nothing happened.
+            Unavailable: it is unknown whether it happened.
+        """
+        self._wait_if_told()
+        check = LastCheck(f"PATCH {path}", lambda: self._may_change(change.epoch))
+        check.now()
+        timeout_s = self._timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._send(
+                    "PATCH",
+                    path,
+                    content=to_json(body),
+                    headers={"Content-Type": _MERGE},
+                    timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
+                    extensions={"trace": check},
+                )
+        except _Expired:
+            self._credentials.expire()
+            raise
+        except TimeoutError:
+            unavailable = Unavailable(SOURCE, f"did not answer PATCH {path} within {in_words(timeout_s)}")
+        except Unavailable as raised:
+            if isinstance(raised, NotSent):
+                raise
+            unavailable = raised
+        if check.certainly_not_begun:
+            raise NotSent(SOURCE, f"could not be reached in time for PATCH {path}") from None
+        raise unavailable
+
+    def _wait_if_told(self) -> None:
+        left = self._paused_until - self._clock.monotonic()
+        if left > 0:
+            raise NotSent(SOURCE, f"asked us to wait (HTTP 429); {in_words(left)} left")
+
+    async def _send(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        result = "failed"
+        try:
+            found = await self._exchange(method, path, **more)
+            result = "ok"
+        except LeaseLost:
+            result = ""  # no request
+            raise
+        except _TooMany:
+            result = "throttled"
+            raise
+        except (Refused, Outdated, Missing, Forbidden, _Expired):
+            result = "refused"
+            raise
+        finally:
+            if result:
+                self.sent[method, result] += 1
+        return found
+
+    async def _exchange(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        headers = {**await self._credentials.headers(), **more.pop("headers", {})}
+        try:
+            async with self._http.stream(method, f"{self._server}{path}", headers=headers, **more) as response:
+                body = bytearray()
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    if len(body) > MOST_BYTES:
+                        raise Unavailable(SOURCE, f"answered {method} {path} with more than {MOST_BYTES:,} bytes")
+                status, retry_after = response.status_code, response.headers.get("retry-after", "")
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotSent(
+                SOURCE, f"cannot be reached ({type(error).__name__}); check the server and its certificate"
+            ) from None
+        except httpx.TimeoutException:
+            raise Unavailable(SOURCE, f"did not answer {method} {path} in time") from None
+        except httpx.HTTPError as error:
+            raise Unavailable(SOURCE, f"broke off its answer to {method} {path} ({type(error).__name__})") from None
+        found = _object(body)
+        if status < httpx.codes.MULTIPLE_CHOICES and found is not None:
+            return found
+        raise self._failure(f"{method} {path}", status, retry_after, found or {})
+
+    def _failure(self, what: str, status: int, retry_after: str, found: dict[str, Any]) -> Unavailable:
+        said = found.get("message")
+        message = self._clean(_printable(said)) if isinstance(said, str) else ""
+        words = f"answered {what} with HTTP {status}{f': {message}' if message else ''}"
+        if status == httpx.codes.UNAUTHORIZED:
+            return _Expired(SOURCE, f"{words}; check the token or the certificate")
+        if status == httpx.codes.FORBIDDEN:
+            return Forbidden(SOURCE, f"{words}; see deploy/kubernetes/rbac.yaml for the rights that are needed")
+        if status == httpx.codes.NOT_FOUND:
+            return Missing(SOURCE, words)
+        if status == httpx.codes.CONFLICT:
+            return Outdated(
+                SOURCE, f"refused the change, because somebody else wrote after our reading (HTTP 409): {message}"
+            )
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else _WAIT_S
+            self._paused_until = self._clock.monotonic() + min(wait, _LONGEST_WAIT_S)
+            return _TooMany(SOURCE, f"{words}; nothing is sent for {in_words(min(wait, _LONGEST_WAIT_S))}")
+        if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
+            return Refused(SOURCE, words)
+        return Unavailable(SOURCE, words)
+
+
+class _TooMany(NotSent):
+    """HTTP 429."""
+
+
+class _Expired(NotSent):
+    """HTTP 401: the token is not taken, maybe not any more."""
+
+
+def _trust(access: KubernetesAccess) -> ssl.SSLContext:
+    context = ssl.create_default_context(
+        cafile=str(access.ca_file) if access.ca_file else None, cadata=access.ca or None
+    )
+    if not access.verifies:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if access.certificate is not None:
+        # OpenSSL takes a client's key from a file alone: one that only we can read, for as long as that takes.
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+            os.chmod(file.name, 0o600)  # noqa: PTH101  # it has a name and no Path
+            file.write("\n".join(access.certificate))
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def _object(body: bytearray) -> dict[str, Any] | None:
+    try:
+        found = from_json(bytes(body))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _printable(text: str) -> str:
+    cut = bounds.cut(text, 2 * bounds.WORDS)
+    return bounds.cut("".join(letter for letter in cut if letter.isprintable()), bounds.WORDS)

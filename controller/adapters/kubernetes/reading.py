@@ -1,0 +1,307 @@
+"""What the API's objects say of a target, as Replicas. Pure.
+
+    An absent spec.replicas is 1 in a Deployment, a StatefulSet or a Rollout, and 0 in a Scale, which omits a zero.
+
+A target is never STARTING: Kubernetes takes any count at any time, also during a rollout, so no change waits.
+What keeps pods from running is told by its own word (ImagePullBackOff, Unschedulable, FailedCreate of a quota, paused,
+ProgressDeadlineExceeded) as a deployment under way, which degrades /health if it lasts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from controller.adapters.kubernetes import SOURCE
+from controller.core.model import PlatformWords, Replicas, ServiceState, UnderWay
+from controller.core.ports import Unavailable
+from controller.core.text import bounds
+from controller.policy import KubernetesTarget
+
+_MOST = 1_000_000_000
+_GRACE_S = 30
+"""terminationGracePeriodSeconds where none is written."""
+_CANNOT_START = {
+    "ErrImagePull": "check the image's name and the pull secret",
+    "ImagePullBackOff": "check the image's name and the pull secret",
+    "InvalidImageName": "check the image's name",
+    "ErrImageNeverPull": "the image is not on the node; change imagePullPolicy",
+    "CreateContainerConfigError": "check the ConfigMaps and Secrets that the pods name",
+    "CreateContainerError": "see the pod's events",
+}
+_REQUIREMENT = re.compile(r"\s*(!?)([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^,\s]*)|\s(in|notin)\s*\(([^)]*)\))?\s*(?:,|$)")
+
+
+class Coordinates(NamedTuple):
+    """What a change of a target has to carry."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """Pods of one target. ready: those that are. crashed, exited: by the exit code that their container ended with.
+
+    kept: why others do not start, and the fix; "" if nothing is known to keep them.
+    """
+
+    ready: int = 0
+    every: int = 0
+    leaving: int = 0
+    crashed: int = 0
+    exited: int = 0
+    kept: str = ""
+    fix: str = ""
+
+
+def of_object(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | None) -> Replicas:
+    """A Deployment, StatefulSet, ReplicaSet or Rollout. pods: None where they were not read.
+
+    Raises:
+        Unavailable: it is not understood, or is being deleted.
+    """
+    meta, spec, status = (_part(found, name) for name in ("metadata", "spec", "status"))
+    if meta.get("deletionTimestamp"):
+        raise Unavailable(SOURCE, f"is deleting {target.words}")
+    configured = _count(spec, "replicas", 1)
+    ready, every = _count(status, "readyReplicas", 0), _count(status, "replicas", 0)
+    template = _part(_part(spec, "template"), "spec")
+    leaving = max(_count(status, "terminatingReplicas", 0), 0 if pods is None else pods.leaving)
+    return _replicas(
+        target,
+        meta,
+        configured=configured,
+        running=min(ready, every) if every else ready,
+        every=every,
+        leaving=leaving,
+        grace_s=_count(template, "terminationGracePeriodSeconds", _GRACE_S),
+        pods=pods,
+        coming=_rollout(target, found) if configured else None,
+        revision=_revision(meta, status),
+    )
+
+
+def of_scale(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | None) -> Replicas:
+    """A Scale. Raises Unavailable: it is not understood."""
+    meta, spec, status = (_part(found, name) for name in ("metadata", "spec", "status"))
+    configured, every = _count(spec, "replicas", 0), _count(status, "replicas", 0)
+    return _replicas(
+        target,
+        meta,
+        configured=configured,
+        running=every if pods is None else pods.ready,
+        every=every if pods is None else max(every, pods.every),
+        leaving=0 if pods is None else pods.leaving,
+        grace_s=_GRACE_S,
+        pods=pods,
+        coming=None,
+        revision="",
+    )
+
+
+def needs_pods(found: Mapping[str, Any]) -> bool:
+    """Whether an object's pods have to be looked at: fewer are ready than are wanted, or some are going."""
+    spec, status = _part(found, "spec"), _part(found, "status")
+    return _count(status, "readyReplicas", 0) != _count(spec, "replicas", 1)
+
+
+def matches(selector: object, labels: Mapping[str, Any]) -> bool:
+    """Of a LabelSelector of an object, or of its text in a Scale. An empty one selects nothing here."""
+    wants = list(_of_text(selector) if isinstance(selector, str) else _of_object(selector))
+    return bool(wants) and all(_holds(one, labels) for one in wants)
+
+
+def pods_of(selector: object, pods: Iterable[Mapping[str, Any]]) -> Pods:
+    """Those that the selector selects."""
+    ready = every = leaving = crashed = exited = 0
+    kept = fix = ""
+    for pod in pods:
+        meta, status = _part(pod, "metadata"), _part(pod, "status")
+        if not matches(selector, _part(meta, "labels")) or status.get("phase") in {"Succeeded", "Failed"}:
+            continue
+        if meta.get("deletionTimestamp"):
+            leaving += 1
+            continue
+        every += 1
+        if _is_ready(status):
+            ready += 1
+            continue
+        code = _ended(status)
+        crashed += code not in {None, 0}
+        exited += code == 0
+        if not kept:
+            kept, fix = _keeps(status)
+    return Pods(ready, every, leaving, crashed, exited, kept, fix)
+
+
+class _Wants(NamedTuple):
+    key: str
+    operator: str
+    values: tuple[str, ...]
+
+
+def _replicas(
+    target: KubernetesTarget,
+    meta: Mapping[str, Any],
+    *,
+    configured: int,
+    running: int,
+    every: int,
+    leaving: int,
+    grace_s: int,
+    pods: Pods | None,
+    coming: UnderWay | None,
+    revision: str,
+) -> Replicas:
+    version, uid = meta.get("resourceVersion"), meta.get("uid")
+    if not isinstance(version, str) or not version:
+        raise Unavailable(SOURCE, f"shows no resourceVersion of {target.words}")
+    seen = pods or Pods()
+    identity = f"{_word(uid)}/{revision}"
+    if configured > running and seen.kept:
+        coming = UnderWay(identity, seen.kept, fix=f"{seen.fix}; see `kubectl -n {target.namespace} get pods`")
+    state = ServiceState.RUNNING if configured else ServiceState.STOPPED
+    if configured and seen.crashed and not running:
+        state = ServiceState.CRASHED
+    return Replicas(
+        configured=configured,
+        running=running,
+        alive=max(every, running) + leaving,
+        state=state,
+        deployment=identity,
+        coordinates=Coordinates(version),
+        draining_s=float(grace_s),
+        leaving=leaving if not every else 0,
+        crashed=seen.crashed,
+        exited=seen.exited,
+        under_way=coming,
+        words=_words(target),
+    )
+
+
+def _words(target: KubernetesTarget) -> PlatformWords:
+    kubectl = f"kubectl -n {target.namespace}"
+    return PlatformWords(
+        name=SOURCE.name,
+        crashed=f"see `{kubectl} logs --previous` of one of its pods, and fix or roll back {target.words}",
+        exited="let the process go on when its queue is empty: Kubernetes starts one that ended again, ever later",
+        missing=f"see `{kubectl} describe {target.resource} {target.name}`, and the events of its pods",
+        also_set_in="a HorizontalPodAutoscaler or a KEDA ScaledObject on it",
+    )
+
+
+def _rollout(target: KubernetesTarget, found: Mapping[str, Any]) -> UnderWay | None:
+    """Old pods beside new ones, or pods that may not be created."""
+    meta, spec, status = (_part(found, name) for name in ("metadata", "spec", "status"))
+    identity = f"{_word(meta.get('uid'))}/{_revision(meta, status)}"
+    conditions = {str(one.get("type")): one for one in _parts(status, "conditions")}
+    failure, progress = conditions.get("ReplicaFailure", {}), conditions.get("Progressing", {})
+    kubectl = f"kubectl -n {target.namespace}"
+    if failure.get("status") == "True":
+        why = bounds.cut(str(failure.get("message", "")), bounds.WORDS)
+        return UnderWay(
+            identity, _word(failure.get("reason")) or "FailedCreate", fix=f"raise the quota or the limit: {why}"
+        )
+    if progress.get("reason") == "ProgressDeadlineExceeded":
+        return UnderWay(
+            identity, "ProgressDeadlineExceeded", fix=f"see `{kubectl} rollout status {target.resource}/{target.name}`"
+        )
+    every, updated = _count(status, "replicas", 0), status.get("updatedReplicas")
+    if "updatedReplicas" not in status and "observedGeneration" not in status:
+        return None
+    if every <= (updated if isinstance(updated, int) else 0):
+        return None
+    if spec.get("paused") is True:
+        fix = f"`{kubectl} rollout resume {target.resource}/{target.name}`; scaling goes on meanwhile"
+        return UnderWay(identity, "paused in the middle of a rollout", may_take_long=True, fix=fix)
+    fix = f"see `{kubectl} rollout status {target.resource}/{target.name}`"
+    return UnderWay(identity, "rolling out", may_take_long=True, fix=fix)
+
+
+def _revision(meta: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    annotations = _part(meta, "annotations")
+    known = annotations.get("deployment.kubernetes.io/revision") or annotations.get("rollout.argoproj.io/revision")
+    return _word(known or status.get("updateRevision"))
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in _parts(status, "conditions"))
+
+
+def _ended(status: Mapping[str, Any]) -> int | None:
+    """The exit code with which a container ended that should go on; None: none did."""
+    for one in _parts(status, "containerStatuses"):
+        state, before = _part(one, "state"), _part(_part(one, "lastState"), "terminated")
+        ended = _part(state, "terminated")
+        if not ended and _part(state, "waiting").get("reason") == "CrashLoopBackOff":
+            ended = before
+        code = ended.get("exitCode")
+        if isinstance(code, int):
+            return code
+    return None
+
+
+def _keeps(status: Mapping[str, Any]) -> tuple[str, str]:
+    for one in (*_parts(status, "initContainerStatuses"), *_parts(status, "containerStatuses")):
+        reason = _part(_part(one, "state"), "waiting").get("reason")
+        if reason in _CANNOT_START:
+            return str(reason), _CANNOT_START[str(reason)]
+    for one in _parts(status, "conditions"):
+        if one.get("type") == "PodScheduled" and one.get("status") == "False":
+            why = bounds.cut(str(one.get("message", "")), bounds.WORDS)
+            return _word(one.get("reason")) or "Unschedulable", f"add nodes, or lower the pods' requests: {why}"
+    return "", ""
+
+
+def _of_text(selector: str) -> Iterator[_Wants]:
+    for sign, key, equals, value, operator, values in _REQUIREMENT.findall(selector[: bounds.MESSAGE]):
+        if operator:
+            yield _Wants(key, operator, tuple(one.strip() for one in values.split(",")))
+        elif equals:
+            yield _Wants(key, "notin" if equals == "!=" else "in", (value,))
+        else:
+            yield _Wants(key, "absent" if sign else "exists", ())
+
+
+def _of_object(selector: object) -> Iterator[_Wants]:
+    given = selector if isinstance(selector, dict) else {}
+    for key, value in _part(given, "matchLabels").items():
+        yield _Wants(key, "in", (str(value),))
+    operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "absent"}
+    for one in _parts(given, "matchExpressions"):
+        values = one.get("values")
+        listed = tuple(map(str, values)) if isinstance(values, list) else ()
+        yield _Wants(str(one.get("key")), operators.get(str(one.get("operator")), "exists"), listed)
+
+
+def _holds(wants: _Wants, labels: Mapping[str, Any]) -> bool:
+    value = labels.get(wants.key)
+    if wants.operator == "exists":
+        return value is not None
+    if wants.operator == "absent":
+        return value is None
+    return (value in wants.values) is (wants.operator == "in")
+
+
+def _part(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _parts(value: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
+    found = value.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _count(value: Mapping[str, Any], name: str, absent: int) -> int:
+    count = value.get(name, absent)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST:
+        raise Unavailable(SOURCE, f"answered in an unknown format: {name} is no count")
+    return count
+
+
+def _word(value: object) -> str:
+    """A text of the API's that is kept and shown; "" if it is none."""
+    return bounds.cut(value, bounds.NAME) if isinstance(value, str) and value.isprintable() else ""

@@ -1,0 +1,86 @@
+"""`autoscaler import-keda`: a policy from KEDA's ScaledObjects, and what it could not carry over."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from controller.cli import output
+from controller.cli.arguments import takes
+from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.escaping import visible
+
+if TYPE_CHECKING:
+    from controller.cli.keda_policy import Carried
+    from controller.cli.parser import Commands
+
+_MOST_BYTES = 4_000_000
+_MORE = """\
+Prints a policy with a worker for each ScaledObject of FILE that has a trigger of type postgresql, and on stderr
+what has no counterpart or means something else here:
+
+  kubectl get scaledobjects -A -o yaml > keda.yaml
+  autoscaler import-keda keda.yaml > policy.yaml
+  autoscaler check policy.yaml
+"""
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add(
+        "import-keda",
+        run,
+        "print a policy made of KEDA's ScaledObjects",
+        _MORE,
+        touches="nothing; it reads the file",
+        listed="",
+    )
+    told = "YAML with ScaledObjects"
+    takes(parser.add_argument("file", type=Path, metavar="FILE", help=told), "file")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    import yaml
+
+    found = _carried(parsed.file)
+    fastest = min(one.interval_s for one in found)
+    workers = {one.name: one.worker for one in found}
+    policy = {"interval": f"{max(1, round(fastest))}s", "workers": workers}
+    print(yaml.safe_dump(policy, sort_keys=False, width=120, allow_unicode=True), end="")
+    sys.stdout.flush()
+    for one in found:
+        for words in one.lost:
+            output.complain(f"{one.name}: {words}", kind="warning")
+    return 0
+
+
+def _carried(path: Path) -> list[Carried]:
+    from controller.cli.keda_policy import NotCarriedError, carried, objects
+
+    found: list[Carried] = []
+    problems: list[Problem] = []
+    for one in objects(iter(_documents(path))):
+        meta = one.get("metadata")
+        name = str(meta.get("name")) if isinstance(meta, dict) else "?"
+        try:
+            found.append(carried(one))
+        except NotCarriedError as error:
+            problems.append(Problem(f"{path}: {visible(name)}", str(error)))
+    if problems or not found:
+        raise ConfigurationError(problems or [Problem(str(path), "holds no ScaledObject")])
+    return found
+
+
+def _documents(path: Path) -> list[Any]:
+    import yaml
+
+    try:
+        text = path.read_bytes()
+        if len(text) > _MOST_BYTES:
+            raise ConfigurationError([Problem(str(path), f"has more than {_MOST_BYTES:,} bytes")])
+        return list(yaml.safe_load_all(text))
+    except OSError as error:
+        raise ConfigurationError([Problem(str(path), f"cannot be read ({error.strerror})")]) from None
+    except (yaml.YAMLError, UnicodeError, RecursionError):
+        raise ConfigurationError([Problem(str(path), "is not YAML")]) from None

@@ -1,0 +1,186 @@
+"""KEDA's ScaledObjects as workers of a policy, and what of them could not be carried over. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.core.units import as_policy
+
+_POLLING_S, _COOLDOWN_S, _MOST, _STABLE_S = 30.0, 300.0, 100, 300.0
+"""KEDA's defaults, and that of the HorizontalPodAutoscaler which it makes."""
+_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+_KNOWN = {
+    "scaleTargetRef",
+    "pollingInterval",
+    "cooldownPeriod",
+    "minReplicaCount",
+    "maxReplicaCount",
+    "fallback",
+    "advanced",
+    "triggers",
+}
+_OF_THE_CONNECTION = {
+    "host",
+    "port",
+    "userName",
+    "dbName",
+    "sslmode",
+    "connection",
+    "connectionFromEnv",
+    "passwordFromEnv",
+}
+
+
+class NotCarriedError(ValueError):
+    """A ScaledObject that cannot become a worker; the message says why."""
+
+
+@dataclass
+class Carried:
+    """worker: as it stands in a policy. lost: what to look at, a sentence each, with the field that it is about."""
+
+    name: str
+    worker: dict[str, Any]
+    interval_s: float
+    lost: list[str] = field(default_factory=list)
+
+
+def carried(scaled: Mapping[str, Any]) -> Carried:
+    """One ScaledObject, as YAML has it.
+
+    Raises:
+        NotCarriedError: it has no trigger of PostgreSQL, or names no target.
+    """
+    meta, spec = _part(scaled, "metadata"), _part(scaled, "spec")
+    name = _NAME.sub("-", str(meta.get("name") or "worker"))[:63]
+    interval_s = _number(spec, "pollingInterval", _POLLING_S)
+    found = Carried(name, {"kubernetes": _target(meta, spec)}, interval_s)
+    trigger = _trigger(spec, found)
+    found.worker |= _queue(trigger, found)
+    found.worker |= _limits(spec, found)
+    _say_what_is_left(meta, spec, found)
+    return found
+
+
+def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
+    reference = _part(spec, "scaleTargetRef")
+    if not reference.get("name"):
+        raise NotCarriedError("spec.scaleTargetRef has no name")
+    group, has_group, _ = str(reference.get("apiVersion") or "apps/v1").partition("/")
+    plural = f"{str(reference.get('kind') or 'Deployment').lower()}s"
+    return {
+        "namespace": str(meta.get("namespace") or "default"),
+        "resource": f"{plural}.{group}" if has_group else plural,
+        "name": str(reference["name"]),
+    }
+
+
+def _trigger(spec: Mapping[str, Any], found: Carried) -> Mapping[str, Any]:
+    listed = spec.get("triggers")
+    triggers = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    ours = [one for one in triggers if one.get("type") == "postgresql"]
+    if not ours:
+        kinds = ", ".join(str(one.get("type")) for one in triggers) or "none"
+        raise NotCarriedError(f"has no trigger of type postgresql (its triggers: {kinds})")
+    for one in triggers:
+        if one is not ours[0]:
+            found.lost.append(
+                f"triggers: a second one ({one.get('type')}) is left out; KEDA takes the largest, `queues` adds up"
+            )
+    return ours[0]
+
+
+def _queue(trigger: Mapping[str, Any], found: Carried) -> dict[str, Any]:
+    given = _part(trigger, "metadata")
+    query = str(given.get("query") or "").strip().rstrip(";")
+    if not query:
+        raise NotCarriedError("its trigger has no query")
+    found.lost.append(
+        "query: KEDA knows one number and not which jobs are in progress, so busy workers cannot be kept; write "
+        "`table:` or `preset:` instead (`autoscaler init` finds which)"
+    )
+    if given.keys() & _OF_THE_CONNECTION or trigger.get("authenticationRef"):
+        found.lost.append("connection and authenticationRef: set DATABASE_URL in the controller's environment")
+    if str(trigger.get("metricType", "AverageValue")) != "AverageValue":
+        found.lost.append("metricType: Value compares with the whole number; per_worker divides it by the workers")
+    for key in ("useCachedMetrics", "name"):
+        if trigger.get(key):
+            found.lost.append(f"triggers.{key}: has no counterpart, and needs none")
+    worker: dict[str, Any] = {"queue": {"sql": f"SELECT ({query}) AS pending, 0 AS processing"}}
+    target = _number(given, "targetQueryValue", 0.0)
+    if target <= 0:
+        raise NotCarriedError("its trigger has no targetQueryValue above 0")
+    worker["per_worker"] = math.ceil(target)
+    if target != math.ceil(target):
+        found.lost.append(f"targetQueryValue: {target:g} is rounded up to {math.ceil(target)} jobs per worker")
+    activation = math.floor(_number(given, "activationTargetQueryValue", 0.0)) + 1
+    if activation > 1:
+        worker["activation"] = activation
+    return worker
+
+
+def _limits(spec: Mapping[str, Any], found: Carried) -> dict[str, Any]:
+    cooldown_s = _number(spec, "cooldownPeriod", _COOLDOWN_S)
+    behavior = _part(_part(_part(spec, "advanced"), "horizontalPodAutoscalerConfig"), "behavior")
+    stable_s = _number(_part(behavior, "scaleDown"), "stabilizationWindowSeconds", _STABLE_S)
+    limits: dict[str, Any] = {
+        "tolerance": "10%",
+        "min_replicas": int(_number(spec, "minReplicaCount", 0)),
+        "max_replicas": int(_number(spec, "maxReplicaCount", _MOST)),
+        "scale_up": {"cooldown": "0s"},
+        "scale_down": {"cooldown": as_policy(cooldown_s), "stabilization_window": as_policy(stable_s)},
+    }
+    found.lost.append(
+        "cooldownPeriod: KEDA waits so only before it goes to 0, scale_down.cooldown before each step down"
+    )
+    if any(_part(behavior, way).get("policies") for way in ("scaleUp", "scaleDown")):
+        found.lost.append("behavior.policies: write scale_up.max_step and scale_down.max_step, workers per change")
+    fallback = _part(spec, "fallback")
+    if fallback.get("replicas") is not None:
+        after_s = _number(fallback, "failureThreshold", 3) * found.interval_s
+        limits["on_unavailable"] = {"after": as_policy(after_s), "at_least": int(_number(fallback, "replicas", 0))}
+        found.lost.append("fallback: on_unavailable only ever adds workers, up to at_least; KEDA also takes some away")
+    return limits
+
+
+def _say_what_is_left(meta: Mapping[str, Any], spec: Mapping[str, Any], found: Carried) -> None:
+    if spec.get("idleReplicaCount") is not None:
+        found.lost.append("idleReplicaCount: with min_replicas: 0 no worker runs while there is no job")
+    advanced = _part(spec, "advanced")
+    if advanced.get("restoreToOriginalReplicaCount"):
+        found.lost.append("advanced.restoreToOriginalReplicaCount: a worker that leaves the policy keeps its count")
+    if advanced.get("scalingModifiers"):
+        found.lost.append("advanced.scalingModifiers: formulas have no counterpart")
+    for key in sorted(spec.keys() - _KNOWN - {"idleReplicaCount"}):
+        found.lost.append(f"{key}: is not known here")
+    if any(str(key).startswith("autoscaling.keda.sh/paused") for key in _part(meta, "annotations")):
+        found.lost.append("annotation paused: use `autoscaler pause` or `autoscaler hold`, which end by themselves")
+
+
+def objects(documents: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
+    """The ScaledObjects among the documents of a file, and in the lists that kubectl prints."""
+    for one in documents:
+        if isinstance(one, dict) and isinstance(one.get("items"), list):
+            yield from objects(iter(one["items"]))
+        elif isinstance(one, dict) and one.get("kind") == "ScaledObject":
+            yield one
+
+
+def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Mapping[str, Any], name: str, absent: float) -> float:
+    """A number, or a text of one, as a trigger's metadata has it."""
+    try:
+        number = float(value.get(name, absent))
+    except (TypeError, ValueError):
+        raise NotCarriedError(f"{name} is no number") from None
+    if not 0 <= number <= 1e9:
+        raise NotCarriedError(f"{name} is not between 0 and 1,000,000,000")
+    return number

@@ -1,0 +1,120 @@
+"""Where a worker runs: one key of its policy for each platform, and exactly one of them in each worker. Pure.
+
+A new platform's target is a model here, a line in MODELS and a field of WorkerPolicy. What a target means to its
+platform is known to the platform's adapter alone; everything else knows it by its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, Protocol
+
+from pydantic import StringConstraints, ValidationError
+
+from controller.policy.types import Part, Word
+
+SERVICE = "service"
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+DnsLabel = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$")]
+DnsName = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
+
+
+class Given(Protocol):
+    """A target as the policy gives it."""
+
+    @property
+    def ident(self) -> str:
+        """What tells it from every other target on its platform; it is part of keys in Redis, so it must not change."""
+
+    @property
+    def words(self) -> str:
+        """It in a sentence: `deployments.apps worker`."""
+
+
+class KubernetesTarget(Part):
+    """Something with a scale subresource in Kubernetes."""
+
+    namespace: DnsLabel = "default"
+    """the namespace that it is in"""
+    resource: DnsName = "deployments.apps"
+    """what kind it is, as `kubectl api-resources` names it with its group: `deployments.apps`,
+    `statefulsets.apps`, `rollouts.argoproj.io`, or any other resource with a scale subresource
+    """
+    name: DnsName
+    """the name of the Deployment, or of what `resource` says"""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.namespace}/{self.resource}/{self.name}"
+
+    @property
+    def words(self) -> str:
+        return f"{self.resource} {self.name} in namespace {self.namespace}"
+
+
+class OwnTarget(Part):
+    """Something on a platform of the user's own, whose class is not in this package."""
+
+    use: Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]
+    """the class, as MODULE:CLASS, or the name of an entry point in the group `worker_autoscaler.platforms`"""
+    target: Word
+    """what is scaled, in the words of that class"""
+
+    @property
+    def ident(self) -> str:
+        return f"{self.use}/{self.target}"
+
+    @property
+    def words(self) -> str:
+        return f"{self.target} on {self.use}"
+
+
+MODELS: Mapping[str, type[Any]] = {"kubernetes": KubernetesTarget, "platform": OwnTarget}
+"""By the key of a worker's policy, besides `service`, whose value is a text."""
+KEYS = (SERVICE, *MODELS)
+
+
+class ScaleTarget(NamedTuple):
+    """What is scaled.
+
+    platform: the key of the worker's policy that names it, which tells the platform. key: what readings, the journal
+    and messages know it by. words: it in a sentence. given: as the policy gives it, for the platform's adapter.
+    """
+
+    platform: str
+    key: str
+    words: str
+    given: str | Given
+
+    @classmethod
+    def of(cls, platform: str, given: str | Given) -> ScaleTarget:
+        if isinstance(given, str):
+            # Without the platform's name in front: such keys were in Redis before there was another platform.
+            return cls(platform, given, f"{platform} {given}", given)
+        return cls(platform, f"{platform}:{given.ident}", given.words, given)
+
+
+def written(worker: Mapping[str, Any]) -> Iterator[ScaleTarget]:
+    """The targets in a worker of a parsed file, as far as they are valid."""
+    for key in KEYS:
+        given = worker.get(key)
+        if key == SERVICE:
+            if isinstance(given, str) and given:
+                yield ScaleTarget.of(key, given)
+        elif given is not None:
+            try:
+                yield ScaleTarget.of(key, MODELS[key].model_validate(given))
+            except ValidationError:
+                continue  # which is said by itself
+
+
+def target_problem(given: Mapping[str, object]) -> tuple[str, str] | None:
+    """Exactly one key names the target; else the key to look at, and what is wrong there."""
+    named = [key for key in KEYS if given.get(key) is not None]
+    if len(named) == 1:
+        return None
+    if named:
+        others = " and ".join(named[:-1])
+        return named[-1], f"is written together with {others}, and a worker has one target; keep one of them"
+    others = " or ".join(MODELS)
+    return SERVICE, f"is missing; write it, or name a target on another platform by {others}"

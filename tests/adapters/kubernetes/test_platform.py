@@ -1,0 +1,175 @@
+"""Kubernetes over real HTTP: how many requests a reading takes, what each answer means, and the fence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from controller.adapters.kubernetes.access import KubernetesAccess
+from controller.adapters.kubernetes.platform import KubernetesPlatform
+from controller.core.model import Replicas, ServiceState
+from controller.core.ports import NotSent, Outdated, Refused, Unavailable
+from controller.fake_kubernetes import FakeKubernetes, Timings, Workload
+from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, STATEFUL_SET, Kind
+from tests.contract.stages import Lead, in_cluster
+from tests.support.scene import intent_to
+
+pytestmark = pytest.mark.virtual_time
+
+
+@asynccontextmanager
+async def cluster(
+    *names: str, kind: Kind = DEPLOYMENT, replicas: int = 1
+) -> AsyncIterator[tuple[FakeKubernetes, KubernetesPlatform]]:
+    async with FakeKubernetes(Timings()) as fake:
+        for name in names:
+            fake.cluster.add(name, kind=kind, replicas=replicas)
+        access = KubernetesAccess(fake.url, token=fake.api.token)
+        platform = in_cluster(access, Lead(), [("default", kind.name, name) for name in names])
+        yield fake, platform
+        await platform.close()
+
+
+def key(name: str, kind: Kind = DEPLOYMENT) -> str:
+    return f"kubernetes:default/{kind.name}/{name}"
+
+
+async def read(platform: KubernetesPlatform, name: str = "worker", kind: Kind = DEPLOYMENT) -> Replicas:
+    reading = (await platform.observe([key(name, kind)]))[key(name, kind)]
+    assert isinstance(reading, Replicas), reading
+    return reading
+
+
+async def test_a_thousand_deployments_of_a_namespace_are_one_request() -> None:
+    names = [f"w{number}" for number in range(1000)]
+    async with cluster(*names) as (fake, platform):
+        readings = await platform.observe([key(name) for name in names])
+        assert fake.api.requests == [("GET", "/apis/apps/v1/namespaces/default/deployments")]
+    assert all(isinstance(one, Replicas) and one.running == 1 for one in readings.values())
+
+
+async def test_pods_are_read_once_for_a_namespace_and_only_if_some_are_not_ready() -> None:
+    async with cluster("a", "b") as (fake, platform):
+        fake.cluster.scale(next(iter(fake.cluster.workloads.values())), 3)
+        await platform.observe([key("a"), key("b")])
+        assert [path.rpartition("/")[2] for _, path in fake.api.requests] == ["deployments", "pods"]
+
+
+async def test_of_a_custom_resource_the_scale_is_read_and_its_pods_tell_which_are_ready() -> None:
+    async with cluster("worker", kind=CUSTOM, replicas=2) as (fake, platform):
+        seen = await read(platform, kind=CUSTOM)
+        assert (seen.configured, seen.running) == (2, 2)
+        assert [path for _, path in fake.api.requests] == [
+            "/apis/example.com",
+            "/apis/example.com/v1/namespaces/default/workers/worker/scale",
+            "/api/v1/namespaces/default/pods",
+        ]
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENT, STATEFUL_SET, CUSTOM], ids=lambda kind: kind.name)
+async def test_zero_is_read_as_zero_where_the_api_leaves_it_out(kind: Kind) -> None:
+    async with cluster("worker", kind=kind, replicas=0) as (_, platform):
+        seen = await read(platform, kind=kind)
+    assert (seen.configured, seen.running, seen.state) == (0, 0, ServiceState.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "says"),
+    [
+        ("409", Outdated, "somebody else wrote after our reading"),
+        ("422", Refused, "HTTP 422"),
+        ("404", Refused, "HTTP 404"),
+        ("403", Refused, "deploy/kubernetes/rbac.yaml"),
+        ("401", NotSent, "check the token"),
+        ("429", NotSent, "nothing is sent for 15 s"),
+    ],
+)
+async def test_what_the_api_refuses_has_certainly_not_happened(fault: str, error: type[Unavailable], says: str) -> None:
+    async with cluster("worker") as (fake, platform):
+        seen = await read(platform)
+        fake.api.faults.add({"fault": fault, "on": "change"})
+        with pytest.raises(error, match=says):
+            await platform.scale(key("worker"), intent_to(2), seen)
+        assert fake.api.changes == []
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "html"])
+async def test_after_a_failure_of_the_server_s_the_outcome_is_unknown(fault: str) -> None:
+    async with cluster("worker") as (fake, platform):
+        seen = await read(platform)
+        fake.api.faults.add({"fault": fault, "on": "change"})
+        with pytest.raises(Unavailable) as unknown:
+            await platform.scale(key("worker"), intent_to(2), seen)
+    assert not isinstance(unknown.value, NotSent)
+
+
+async def test_a_status_that_was_written_in_between_refuses_the_change_and_the_next_reading_is_good_again() -> None:
+    async with cluster("worker") as (fake, platform):
+        seen = await read(platform)
+        fake.cluster.touch(next(iter(fake.cluster.workloads.values())))
+        with pytest.raises(Outdated):
+            await platform.scale(key("worker"), intent_to(2), seen)
+        await platform.scale(key("worker"), intent_to(2), await read(platform))
+        assert [change["to"] for change in fake.api.changes] == [2]
+
+
+async def test_a_token_that_expired_is_read_again_once() -> None:
+    async with cluster("worker") as (fake, platform):
+        fake.api.faults.add({"fault": "401"})
+        assert (await read(platform)).configured == 1
+        assert len(fake.api.requests) == 2
+
+
+def crashes(workload: Workload) -> None:
+    workload.trouble = "crash"
+
+
+def lacks_quota(workload: Workload) -> None:
+    workload.quota = 1
+
+
+def cannot_pull(workload: Workload) -> None:
+    workload.trouble = "image"
+
+
+def has_no_node(workload: Workload) -> None:
+    workload.trouble = "unschedulable"
+
+
+def exits(workload: Workload) -> None:
+    workload.trouble = "exit"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "shown"),
+    [
+        (crashes, (ServiceState.CRASHED, 3, 0, None)),
+        (exits, (ServiceState.RUNNING, 0, 3, None)),
+        (cannot_pull, (ServiceState.RUNNING, 0, 0, "ImagePullBackOff")),
+        (has_no_node, (ServiceState.RUNNING, 0, 0, "Unschedulable")),
+        (lacks_quota, (ServiceState.RUNNING, 0, 0, "FailedCreate")),
+    ],
+)
+async def test_what_keeps_pods_from_running_is_told_apart(
+    trouble: object, shown: tuple[ServiceState, int, int, str | None]
+) -> None:
+    assert callable(trouble)
+    async with cluster("worker", replicas=1) as (fake, platform):
+        (workload,) = fake.cluster.workloads.values()
+        trouble(workload)
+        fake.cluster.scale(workload, 3)
+        await read(platform)
+        await asyncio.sleep(5)
+        seen = await read(platform)
+    assert seen.configured == 3
+    assert (seen.state, seen.crashed, seen.exited, seen.under_way and seen.under_way.status) == shown
+
+
+async def test_a_pod_that_ends_is_leaving_where_none_stays() -> None:
+    async with cluster("worker", kind=CUSTOM, replicas=2) as (_, platform):
+        await platform.scale(key("worker", CUSTOM), intent_to(0), await read(platform, kind=CUSTOM))
+        seen = await read(platform, kind=CUSTOM)
+    assert (seen.configured, seen.alive, seen.leaving) == (0, 2, 2)

@@ -1,0 +1,125 @@
+"""How a cluster is found: in a pod by its service account, elsewhere by a kubeconfig file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from controller.adapters.kubernetes import settings
+from controller.adapters.kubernetes.access import Credentials, KubernetesAccess, Plugin
+from controller.adapters.kubernetes.settings import kubernetes_warnings, load_kubernetes
+from controller.core.ports import Unavailable
+from controller.core.problems import ConfigurationError
+
+CLUSTER = {"server": "https://cluster.test:6443/"}
+
+
+def kubeconfig(folder: Path, user: object, cluster: object = CLUSTER, context: str = "here") -> dict[str, str]:
+    path = folder / "config"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "current-context": context,
+                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": cluster}],
+                "users": [{"name": "u", "user": user}],
+            }
+        )
+    )
+    return {"KUBECONFIG": str(path)}
+
+
+def refused(environment: dict[str, str]) -> str:
+    with pytest.raises(ConfigurationError) as error:
+        load_kubernetes(environment)
+    (problem,) = error.value.problems
+    return str(problem)
+
+
+def test_a_pod_uses_its_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ACCOUNT", tmp_path)
+    pod = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    assert "automountServiceAccountToken" in refused(pod)
+    for name in ("token", "ca.crt"):
+        (tmp_path / name).write_text("t")
+    access = load_kubernetes(pod)
+    assert (access.server, access.token_file) == ("https://[fd00::1]:443", tmp_path / "token")
+
+
+def test_without_either_it_is_said_what_to_set() -> None:
+    assert refused({}).startswith("KUBECONFIG: is not set, and this is no pod")
+
+
+def test_a_kubeconfig_with_a_token_is_read_and_its_secret_is_known(tmp_path: Path) -> None:
+    access = load_kubernetes(kubeconfig(tmp_path, {"token": "planted-token"}))
+    assert (access.server, access.secrets) == ("https://cluster.test:6443", ("planted-token",))
+    assert "planted" not in repr(access)
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "says"),
+    [
+        ({"auth-provider": {"name": "gcp"}}, CLUSTER, "auth-provider of context here is not supported"),
+        ({"username": "a", "password": "b"}, CLUSTER, "is not supported; Kubernetes has no passwords"),
+        ({"client-certificate-data": "Zm9v"}, CLUSTER, "one of client-certificate and client-key"),
+        ({"client-key-data": "!"}, CLUSTER, "client-key cannot be read"),
+        ({"exec": {"args": []}}, CLUSTER, "exec names no command"),
+        ({}, {"server": "cluster.test"}, "must be an https:// or http:// address"),
+        ({}, {**CLUSTER, "proxy-url": "http://p"}, "set HTTPS_PROXY"),
+    ],
+)
+def test_what_of_a_kubeconfig_cannot_be_used_is_said_with_the_fix(
+    tmp_path: Path, user: object, cluster: object, says: str
+) -> None:
+    assert says in refused(kubeconfig(tmp_path, user, cluster))
+
+
+def test_a_context_that_is_not_there_and_a_file_that_is_none_are_said(tmp_path: Path) -> None:
+    assert "has no context 'gone'" in refused(kubeconfig(tmp_path, {}, context="gone"))
+    (tmp_path / "list").write_text("- a\n")
+    assert "is not a kubeconfig file" in refused({"KUBECONFIG": str(tmp_path / "list")})
+    assert "cannot be read" in refused({"KUBECONFIG": str(tmp_path / "none")})
+    assert "names several files" in refused({"KUBECONFIG": "/a:/b"})
+
+
+def test_a_cluster_whose_certificate_is_not_checked_is_a_warning(tmp_path: Path) -> None:
+    environment = kubeconfig(tmp_path, {"token": "t"}, {**CLUSTER, "insecure-skip-tls-verify": True})
+    (warning,) = kubernetes_warnings(environment)
+    assert "insecure-skip-tls-verify" in str(warning)
+
+
+async def test_a_token_s_file_is_read_again_each_minute_or_once_it_was_refused(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("one\n")
+    credentials = Credentials(KubernetesAccess("https://c", token_file=path))
+    assert await credentials.headers() == {"Authorization": "Bearer one"}
+    path.write_text("two\n")
+    assert await credentials.headers() == {"Authorization": "Bearer one"}
+    credentials.expire()
+    assert await credentials.headers() == {"Authorization": "Bearer two"}
+    path.write_text("")
+    credentials.expire()
+    with pytest.raises(Unavailable, match="holds no token"):
+        await credentials.headers()
+
+
+@pytest.mark.parametrize(
+    ("prints", "says"),
+    [
+        ('{"status": {"token": "of-a-plugin"}}', ""),
+        ("no JSON", "gave no token"),
+        ('{"status": {"clientCertificateData": "x"}}', "gave no token"),
+    ],
+)
+async def test_an_exec_plugin_gives_the_token_or_it_is_said_that_it_did_not(prints: str, says: str) -> None:
+    code = f"import os, sys; assert 'ExecCredential' in os.environ['KUBERNETES_EXEC_INFO']; print({prints!r})"
+    plugin = Plugin(sys.executable, ("-c", code), {}, "client.authentication.k8s.io/v1")
+    credentials = Credentials(KubernetesAccess("https://c", plugin=plugin))
+    if says:
+        with pytest.raises(Unavailable, match=says):
+            await credentials.headers()
+    else:
+        assert await credentials.headers() == {"Authorization": "Bearer of-a-plugin"}

@@ -1,0 +1,109 @@
+"""A ScaledObject becomes a policy that is valid, and what it means otherwise here is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controller.cli.keda_policy import NotCarriedError, carried
+from controller.policy import load_policy
+from tests.support.processes import autoscaler
+
+KEDA = """
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: render, namespace: jobs}
+spec:
+  scaleTargetRef: {name: render-worker}
+  pollingInterval: 15
+  cooldownPeriod: 120
+  minReplicaCount: 1
+  maxReplicaCount: 12
+  fallback: {failureThreshold: 4, replicas: 3}
+  triggers:
+    - type: postgresql
+      metadata:
+        query: "SELECT count(*) FROM job WHERE status = 'queued';"
+        targetQueryValue: "5"
+        activationTargetQueryValue: "2"
+        connectionFromEnv: PG
+"""
+
+
+def scaled(**changes: Any) -> dict[str, Any]:
+    one: dict[str, Any] = yaml.safe_load(KEDA)
+    one["spec"] |= changes
+    return one
+
+
+async def test_the_command_prints_a_policy_that_check_accepts_and_says_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "keda.yaml"
+    path.write_text(KEDA)
+    ran = await autoscaler("import-keda", str(path))
+    assert ran.code == 0
+    assert "warning: render: connection and authenticationRef: set DATABASE_URL" in ran.err
+    policy, _ = load_policy(ran.out, {})
+    worker = policy.workers["render"]
+    assert worker.target.key == "kubernetes:jobs/deployments.apps/render-worker"
+    assert (policy.interval, worker.per_worker, worker.activation) == (15, 5, 3)
+    assert (worker.min_replicas, worker.max_replicas, worker.scale_down.cooldown) == (1, 12, 120)
+    assert worker.on_unavailable is not None
+    assert (worker.on_unavailable.after, worker.on_unavailable.at_least) == (60, 3)
+    assert (
+        worker.only_queue.sql == "SELECT (SELECT count(*) FROM job WHERE status = 'queued') AS pending, 0 AS processing"
+    )
+
+
+async def test_a_file_without_any_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keda.yaml"
+    path.write_text("kind: Deployment\n")
+    ran = await autoscaler("import-keda", str(path))
+    assert (ran.code, ran.out) == (2, "")
+    assert "holds no ScaledObject" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"triggers": [{"type": "cron"}]}, "no trigger of type postgresql (its triggers: cron)"),
+        ({"triggers": None}, "its triggers: none"),
+        ({"scaleTargetRef": {}}, "scaleTargetRef has no name"),
+        ({"maxReplicaCount": "many"}, "maxReplicaCount is no number"),
+    ],
+)
+def test_what_cannot_become_a_worker_is_refused_with_the_reason(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(NotCarriedError) as error:
+        carried(scaled(**changes))
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"idleReplicaCount": 0}, "idleReplicaCount:"),
+        ({"advanced": {"restoreToOriginalReplicaCount": True}}, "restoreToOriginalReplicaCount:"),
+        ({"advanced": {"scalingModifiers": {"formula": "a"}}}, "scalingModifiers:"),
+        ({"initialCooldownPeriod": 5}, "initialCooldownPeriod: is not known here"),
+        (
+            {
+                "advanced": {
+                    "horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": {"policies": [{"type": "Pods"}]}}}
+                }
+            },
+            "behavior.policies:",
+        ),
+    ],
+)
+def test_what_has_no_counterpart_is_said(changes: dict[str, Any], says: str) -> None:
+    assert any(says in words for words in carried(scaled(**changes)).lost)
+
+
+def test_another_kind_and_another_trigger_are_carried_or_said() -> None:
+    one = scaled(scaleTargetRef={"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r"})
+    one["spec"]["triggers"].append({"type": "cron", "metadata": {}})
+    found = carried(one)
+    assert found.worker["kubernetes"]["resource"] == "rollouts.argoproj.io"
+    assert any("a second one (cron) is left out" in words for words in found.lost)

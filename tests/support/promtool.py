@@ -1,0 +1,20 @@
+"""Prometheus' own tool, which checks metrics, rules and configurations, and runs the unit tests of rules."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+FOUND = shutil.which("promtool")
+
+
+def promtool(*arguments: str, given: str = "") -> str:
+    """What it says, errors included; "" or "SUCCESS" and the like. Skips the test where it is not installed."""
+    if FOUND is None:
+        pytest.skip("promtool is not installed; it is in Debian's package prometheus")
+    done = subprocess.run([FOUND, *arguments], input=given, capture_output=True, text=True, check=False, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
