@@ -10,7 +10,7 @@ from typing import Literal, TextIO
 
 from controller.adapters import notify
 from controller.adapters.clock import SystemClock
-from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunRateLimit
+from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunRateLimit, DryRunShadowFleets
 from controller.adapters.postgres.queue import PostgresQueue
 from controller.adapters.redis.connection import connect
 from controller.adapters.redis.journal import Left, RedisJournal
@@ -18,18 +18,22 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.marks import RedisMarks
 from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.adapters.redis.shadow_fleets import RedisShadowFleets
 from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import ADAPTERS, Configuration
 from controller.core.ports import Clock, LeaderState
+from controller.core.shadow import ShadowFleets
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.notifier import Notifier
-from controller.loop.reconciler import Ports
+from controller.loop.reconciler import Ports, Reconciler
 from controller.loop.recorder import Recorder
 from controller.loop.reload import Difference
 from controller.loop.runner import Runner
+from controller.loop.shadow import ShadowRunner
 from controller.loop.status import ControllerStatus
+from controller.loop.supervisor import Supervisor
 from controller.loop.timed import TimedJournal, TimedQueue
 from controller.platforms import OpenPlatforms, named, used_by
 from controller.policy import Policy
@@ -76,6 +80,7 @@ class Controller:
     configuration: Configuration
     recorder: Recorder
     notifier: Notifier
+    shadow: ShadowRunner
     left_behind: Callable[[], Awaitable[list[Left]]]
     """Workers in the journal that the policy no longer has."""
 
@@ -119,6 +124,7 @@ class Controller:
         self.recorder.interval_s = policy.interval
         self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
         self.notifier.serve(policy)
+        _serve_shadow(self.shadow, configuration)
         shown = self.shown
         shown.platform = self.platforms.source.name
         shown.policy, shown.policy_shown, shown.refusal = policy, configuration.shown, None
@@ -203,20 +209,66 @@ async def opened(
             lambda: leadership.lease,
             0.0 if options.dry_run else policy.history_retention,
             policy.interval,
+            Supervisor("the history", clock, log.event),
             mask,
         )
         opening, marks = notify.opening(settings.group), RedisMarks(redis, keys)
-        notifier = Notifier(opening, marks, clock, leadership, log.event, mask, tells=not options.dry_run)
+        telling = Supervisor("notifications", clock, log.event)
+        notifier = Notifier(opening, marks, clock, leadership, log.event, telling, mask, tells=not options.dry_run)
         notifier.serve(policy)
         stack.push_async_callback(notifier.close)
-        log.tell(recorder.event)
-        log.tell(notifier.event)
-        bound, listeners = timing.landing_bound, (recorder.cycle, notifier.cycle)
+        log.tell(recorder.supervisor.around(recorder.event))
+        log.tell(telling.around(notifier.event))
+        fleets = RedisShadowFleets(redis, keys)
+        shadow = _shadow(
+            DryRunShadowFleets(fleets) if options.dry_run else fleets,
+            ports,
+            status,
+            leadership,
+            lambda worker: runner.reconciler(worker),  # noqa: PLW0108  # it is made below
+            gap=options.gap,
+        )
+        _serve_shadow(shadow, configuration)
+        bound = timing.landing_bound
+        listeners = [one.supervisor.around(one.cycle) for one in (shadow, recorder, notifier)]
         runner = Runner(
-            policy, ports, leadership, status, log, landing_bound=bound, gap=options.gap, listeners=listeners
+            policy,
+            ports,
+            leadership,
+            status,
+            log,
+            landing_bound=bound,
+            gap=options.gap,
+            listeners=listeners,
+            beside=shadow.request,
         )
         parts = policy, journal, queue, platforms, ports, leadership, status, runner, log, options
-        yield Controller(*parts, configuration, recorder, notifier, journal.left_behind)
+        yield Controller(*parts, configuration, recorder, notifier, shadow, journal.left_behind)
+
+
+def _shadow(
+    fleets: ShadowFleets,
+    ports: Ports,
+    status: ControllerStatus,
+    leadership: Leadership,
+    reconciler: Callable[[str], Reconciler],
+    *,
+    gap: float | None,
+) -> ShadowRunner:
+    return ShadowRunner(
+        fleets,
+        ports,
+        Supervisor("the shadow policy", ports.clock, ports.report),
+        status,
+        lambda: leadership.lease,
+        reconciler,
+        lambda: max(gap or 0.0, 3 * max(status.interval, status.pace) + 1),
+    )
+
+
+def _serve_shadow(shadow: ShadowRunner, configuration: Configuration) -> None:
+    file = configuration.shadow
+    shadow.serve(configuration.policy, {} if file is None else file.workers, "" if file is None else file.name)
 
 
 def _queue(configuration: Configuration) -> PostgresQueue:

@@ -64,3 +64,66 @@ def test_what_is_wrong_with_the_policy_is_said_together_with_what_its_platform_l
 
 def test_where_nothing_tells_which_platform_is_meant_the_first_is_asked() -> None:
     assert platforms_of(None, {}, BOTH) == BOTH[:1]
+
+
+# --- a shadow policy ---
+
+
+@pytest.fixture
+def shadowed(policy: Path) -> Path:
+    policy.write_text(f"shadow: other.yaml\nworkers: {{mail: {WORKER}}}")
+    return policy.parent / "other.yaml"
+
+
+def refused(path: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as refusal:
+        configured(path, RAILWAY, **ON_RAILWAY)
+    return [
+        f"{Path(one.place.partition(':')[0]).name}:{one.place.partition(':')[2]}: {one.text}"
+        for one in refusal.value.problems
+    ]
+
+
+def test_a_shadow_is_read_from_beside_its_policy_with_the_same_environment(policy: Path, shadowed: Path) -> None:
+    by_variable = WORKER.replace("service: one", 'service: "${ID}"')
+    shadowed.write_text(f"workers: {{mail: {by_variable}}}")
+    found = configured(policy, RAILWAY, **ON_RAILWAY, ID="one").shadow
+    assert found is not None
+    assert (found.path, list(found.workers), found.notes) == (shadowed, ["mail"], ())
+
+
+def test_a_secret_that_only_the_shadow_has_is_masked(policy: Path, shadowed: Path) -> None:
+    target = "[{webhook: 'https://hooks.example/${HOOK_TOKEN}', on: [scaled]}]"
+    shadowed.write_text(f"notify: {target}\nworkers: {{mail: {WORKER}}}")
+    found = configured(policy, RAILWAY, **ON_RAILWAY, HOOK_TOKEN="s3cret-s3cret")
+    assert "s3cret" not in found.mask.text("calls https://hooks.example/s3cret-s3cret")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "other.yaml:: there is no such file; correct the name at "),
+        ("workers: {}", "other.yaml:1: workers: is empty"),
+        (f"shadow: policy.yaml\nworkers: {{mail: {WORKER}}}", "other.yaml:1: shadow: is in a policy that is itself a"),
+        (
+            f"workers:\n  mail: {WORKER.replace('jobs', 'tasks')}",
+            "other.yaml:2: workers.mail.queue: is not the queue of workers.mail in",
+        ),
+    ],
+    ids=["it is missing", "it is no policy", "it has a shadow itself", "it has another queue"],
+)
+def test_what_is_wrong_with_a_shadow_is_said_with_its_file_and_line(
+    policy: Path, shadowed: Path, text: str | None, said: str
+) -> None:
+    if text is not None:
+        shadowed.write_text(text)
+    (problem,) = refused(policy)
+    assert problem.startswith(said)
+
+
+def test_what_is_wrong_with_it_is_said_together_with_what_the_environment_lacks(policy: Path, shadowed: Path) -> None:
+    shadowed.write_text(f"workers: {{mail: {WORKER.replace('max_replicas: 1', 'max_replica: 1')}}}")
+    with pytest.raises(ConfigurationError) as refusal:
+        configure(policy, ON_RAILWAY, replace(ADAPTERS, platforms=(RAILWAY,)))
+    assert {"DATABASE_URL", "REDIS_URL"} < {problem.place for problem in refusal.value.problems}
+    assert any("other.yaml" in problem.place for problem in refusal.value.problems)

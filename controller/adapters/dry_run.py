@@ -24,6 +24,7 @@ from controller.core.ports import (
     Source,
     Unavailable,
 )
+from controller.core.shadow import ShadowFleet, ShadowFleets
 from controller.policy import RateLimit as RateLimitPolicy
 
 
@@ -113,6 +114,7 @@ def _with_mine(real: History, before: History, mine: History, now: float) -> His
         load=learned.load,
         spent=learned.spent,
         watch=mine.watch if mine.since is not None else real.watch,
+        schedule=mine.schedule if mine.since is not None else real.schedule,
     )
     if real.change is not None:
         return replace(history, change=None, count=None)
@@ -146,6 +148,19 @@ class DryRunLeases:
 
     async def release(self, lease: Lease) -> None:
         del lease
+
+
+class DryRunShadowFleets:
+    """Goes on from what a running controller remembers, and keeps its own in memory only."""
+
+    def __init__(self, fleets: ShadowFleets) -> None:
+        self._fleets = fleets
+
+    async def load(self) -> Mapping[str, ShadowFleet]:
+        return await self._fleets.load()
+
+    async def save(self, fleets: Mapping[str, ShadowFleet], gone: Collection[str]) -> None:
+        del fleets, gone
 
 
 class DryRunRateLimit:

@@ -7,11 +7,11 @@ import math
 import os
 import re
 import shlex
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
+from controller.adapters.clock import SystemClock
 from controller.core.moments import moment_of
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import seconds_of
@@ -110,10 +110,15 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d") from None
 
 
+def now() -> float:
+    """Seconds since the epoch, by the one clock."""
+    return SystemClock().wall()
+
+
 def moment(text: str) -> float:
     """Seconds since the epoch."""
     try:
-        return moment_of(text, time.time())
+        return moment_of(text, now())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

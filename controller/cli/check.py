@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
-from controller.cli.arguments import ENVIRONMENT, add_policy, policy_of, some_time
+from controller.cli.arguments import ENVIRONMENT, add_policy, now, policy_of, some_time
 from controller.core.problems import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class _Checked:
 def run(parsed: argparse.Namespace) -> int:
     from controller.adapters.postgres.presets.reader import names
     from controller.config.load import schema_text
-    from controller.configuration import masker, read_policy, target_problems
+    from controller.configuration import masker, read_policy, read_shadow, target_problems
 
     if parsed.schema:
         print(schema_text(names()))
@@ -81,10 +80,13 @@ def run(parsed: argparse.Namespace) -> int:
     mask = masker(os.environ)
     try:
         policy, document = read_policy(path, os.environ)
+        shadow = read_shadow(path, policy, document, os.environ)
         mask = masker(os.environ, document)
         if missing := target_problems(policy, document, os.environ):
             raise ConfigurationError(missing)
         checked = _checked(parsed, path, policy, document, mask)
+        if shadow is not None:
+            checked = replace(checked, warnings=[*checked.warnings, *shadow.notes])
     except ConfigurationError as error:
         if parsed.json:
             problems = [{"place": problem.place, "problem": problem.text} for problem in error.problems]
@@ -140,7 +142,7 @@ def _checked(parsed: argparse.Namespace, path: Path, policy: Policy, document: A
             *ageless,
             *unmeasured,
         ],
-        {name: next_times(worker, time.time()) for name, worker in policy.workers.items() if worker.schedules},
+        {name: next_times(worker, now()) for name, worker in policy.workers.items() if worker.schedules},
         {_label(name): ahead_words(only[name], one.due_column) for name, one in known.items()},
     )
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import output, overriding
-from controller.cli.arguments import ENVIRONMENT, add_policy, moment, positive
+from controller.cli.arguments import ENVIRONMENT, add_policy, moment, now, positive
 from controller.core.spending import Day, days, together
 from controller.core.units import in_words, iso, money
 
@@ -54,10 +53,10 @@ def run(parsed: argparse.Namespace) -> int:
     configuration = overriding.configured(parsed)
     names = [parsed.worker] if parsed.worker is not None else []
     workers = overriding.chosen(configuration.policy, names, every=not names)
-    now = time.time()
-    since = now - _USUAL_S if parsed.since is None else parsed.since
-    overriding.refuse_if(since > now, "--since", "is in the future; write a time that is over")
-    every = output.answered(_days(configuration, workers, since, now), configuration.mask)
+    until = now()
+    since = until - _USUAL_S if parsed.since is None else parsed.since
+    overriding.refuse_if(since > until, "--since", "is in the future; write a time that is over")
+    every = output.answered(_days(configuration, workers, since, until), configuration.mask)
     prices = {name: price_of(parsed, configuration.policy.workers[name]) for name in workers}
     objects = [as_object(day, prices[day.worker].per_second) for day in every]
     if parsed.json:
@@ -74,14 +73,14 @@ def run(parsed: argparse.Namespace) -> int:
     return 0 if every else 1
 
 
-async def _days(configuration: JournalConfiguration, workers: list[str], since: float, now: float) -> list[Day]:
+async def _days(configuration: JournalConfiguration, workers: list[str], since: float, until: float) -> list[Day]:
     from controller.journal import opened_timeline
 
     async with opened_timeline(configuration) as timeline:
         found: list[Day] = []
         for worker in workers:
             most = configuration.policy.workers[worker].max_replicas
-            found += days(worker, await timeline.samples(worker, since, now), most)
+            found += days(worker, await timeline.samples(worker, since, until), most)
         return found
 
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.cli import output, overriding
-from controller.cli.arguments import ENVIRONMENT, add_policy, moment, policy_of
+from controller.cli.arguments import ENVIRONMENT, add_policy, moment, now, policy_of
 from controller.cli.once import JSON
 from controller.loop import signals
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from controller.configuration import Configuration
     from controller.core.model import Rest
     from controller.loop.reconciler import Explained
+    from controller.loop.shadow_status import ShadowStatus
     from controller.policy import WorkerPolicy
 
 
@@ -70,7 +70,7 @@ def _of_the_past(parsed: argparse.Namespace) -> int:
     from controller.cli import explain_at
 
     configuration = overriding.configured(parsed)
-    overriding.refuse_if(parsed.at > time.time(), "--at", "is in the future; write a time that is over")
+    overriding.refuse_if(parsed.at > now(), "--at", "is in the future; write a time that is over")
     names = [parsed.worker] if parsed.worker is not None else []
     workers = overriding.chosen(configuration.policy, names, every=not names)
     return explain_at.run(configuration, workers, parsed.at, as_json=parsed.json)
@@ -81,13 +81,15 @@ class Explanation:
     """What would be done right now.
 
     rests: scheduled and failed jobs by queue, under "" with one queue; None if they could not be read in time.
-    platform: its name. worker: its policy.
+    platform: its name. worker: its policy. shadow: what
+    the shadow policy would decide; None: there is none.
     """
 
     explained: Explained
     rests: Mapping[str, Rest | None]
     platform: str
     worker: WorkerPolicy | None = None
+    shadow: ShadowStatus | None = None
 
 
 async def explain(configuration: Configuration) -> list[Explanation]:
@@ -103,7 +105,8 @@ async def explain(configuration: Configuration) -> list[Explanation]:
             reconciler = controller.runner.reconciler(name)
             explained = await reconciler.explain(readings[worker.target.key], queues[name])
             platform = reconciler.platform.source.name
-            explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker))
+            shadow = await controller.shadow.preview(explained.cycle)
+            explanations.append(Explanation(explained, await _rests(controller, worker), platform, worker, shadow))
         return explanations
 
 

@@ -7,6 +7,7 @@ so the last row that is not `no change` is the key to edit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from controller.cli import output
@@ -34,6 +35,7 @@ def as_object(explanation: Explanation) -> dict[str, Any]:
         "steps": list(explained.steps),
         **learned,
         **promised,
+        **({} if explanation.shadow is None else {"shadow": asdict(explanation.shadow)}),
         "event": "explain",
     }
 
@@ -85,6 +87,9 @@ def seen(explanation: Explanation) -> Iterator[tuple[str, str]]:
         yield "cooldowns", f"{_left('may scale up', cooldowns.up)}, {_left('may scale down', cooldowns.down)}"
     if rate is not None:
         yield "rate", f"{rate.used} of {rate.limit} requests used in this minute"
+    if explanation.shadow is not None:
+        yield "shadow", f"would be at {explanation.shadow.desired}: {explanation.shadow.message}"
+        yield "", f"{explanation.shadow.comparison}, since {explanation.shadow.counted_since}"
     for name, rest in rests.items():
         if rest is not None:
             yield "also", f"queue {name}: {rest.sentence}" if name else rest.sentence

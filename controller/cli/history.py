@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from controller.cli import output, overriding
-from controller.cli.arguments import ENVIRONMENT, add_policy, moment, some
+from controller.cli.arguments import ENVIRONMENT, add_policy, moment, now, some
 from controller.core.timeline import Happening, matching
 
 if TYPE_CHECKING:
@@ -49,9 +48,9 @@ def run(parsed: argparse.Namespace) -> int:
     configuration = overriding.configured(parsed)
     if parsed.worker is not None:
         overriding.chosen(configuration.policy, [parsed.worker])
-    now = time.time()
-    since = now - _DAY_S if parsed.since is None else parsed.since
-    until = now if parsed.until is None else parsed.until
+    at = now()
+    since = at - _DAY_S if parsed.since is None else parsed.since
+    until = at if parsed.until is None else parsed.until
     overriding.refuse_if(since > until, "--since", "is later than --until; swap them")
     overriding.refuse_if(parsed.follow and parsed.until is not None, "--follow and --until", "do not go together")
     printed = output.answered(_print(configuration, parsed, since, until), configuration.mask)

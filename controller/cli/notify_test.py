@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import time
 from typing import TYPE_CHECKING
 
 from controller.cli import output
@@ -58,12 +57,14 @@ async def _all_sent(targets: Mapping[str, Target], mask: Masker) -> list[bool]:
 
 
 async def _sent(name: str, target: Target, mask: Masker) -> bool:
+    from controller.adapters.clock import SystemClock
     from controller.adapters.notify import opening
     from controller.core.notices import Notice
     from controller.core.ports import NotDeliveredError
     from controller.core.units import in_words
 
-    at, began = time.time(), time.monotonic()
+    clock = SystemClock()
+    at, began = clock.wall(), clock.monotonic()
     words = f"a test of the worker autoscaler; this target ({name}) is told of {', '.join(target.on)}"
     port = opening(os.environ.get("AUTOSCALER_GROUP", ""))(target)
     try:
@@ -73,6 +74,6 @@ async def _sent(name: str, target: Target, mask: Masker) -> bool:
         return False
     finally:
         await port.close()
-    took = in_words(time.monotonic() - began)
+    took = in_words(clock.monotonic() - began)
     output.show(mask.text(f"{name}: sent: {answer}, after {took}"), rest="  ", style="ok", painted="sent")
     return True

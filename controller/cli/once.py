@@ -75,12 +75,14 @@ async def one_cycle(configuration: Configuration, *, dry_run: bool, as_json: boo
             keeping = asyncio.create_task(leadership.keep())
             try:
                 await controller.runner.recall_starts()
+                await controller.shadow.keep()  # goes on from what the last call has left
                 cycles = await _whole(controller, lease)
                 if controller.runner.is_outdated:
                     # As the next cycle of `run` would; the next `once` would know as little as this one did.
                     cycles = await _whole(controller, lease)
             finally:
                 await controller.recorder.last_words(GOODBYE_S)
+                await controller.shadow.last_words(GOODBYE_S)
                 await controller.notifier.last_words(_NOTIFICATIONS_S)
                 leadership.stop()
                 await keeping

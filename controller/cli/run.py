@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from controller.app import Controller
     from controller.cli.parser import Commands
+    from controller.config.load import ShadowFile
     from controller.config.settings import Settings
     from controller.configuration import Configuration
     from controller.core.problems import ConfigurationError
@@ -115,6 +116,7 @@ async def serve(configuration: Configuration, path: Path, *, dry_run: bool) -> i
             for warning in controller.configuration.warnings:
                 controller.log.event("setting_warning", variable=warning.place, message=str(warning))
             _log_policy(controller)
+            _log_shadow(controller)
             telling = asyncio.create_task(_tell_of_left_behind(controller))
             keys = Keys(settings.key_prefix, settings.group)
             address = settings.redis_url.get_secret_value()
@@ -145,6 +147,13 @@ def _log_policy(controller: Controller) -> None:
             service=worker.target.key,
             message=f"{worker.min_replicas} to {worker.max_replicas} workers, every {interval}",
         )
+
+
+def _log_shadow(controller: Controller) -> None:
+    """What of the shadow policy has no effect, once."""
+    shadow = controller.configuration.shadow
+    for note in () if shadow is None else shadow.notes:
+        controller.log.event("shadow_warning", message=note)
 
 
 async def _tell_of_left_behind(controller: Controller) -> None:
@@ -189,10 +198,11 @@ async def _until_told(
     listening = asyncio.create_task(_listen_anew(controller, settings, changed))
     recording = asyncio.create_task(controller.recorder.run())
     telling = asyncio.create_task(controller.notifier.run())
+    shadowing = asyncio.create_task(controller.shadow.run())
     reload = _reload(controller, path, changed)
     signals.on_hangup_in(asyncio.get_running_loop(), reload.ask)
     reloading = asyncio.create_task(reload.run())
-    tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording, telling, reloading]
+    tasks: list[asyncio.Future[Any]] = [leading, running, listening, recording, telling, shadowing, reloading]
     if settings.push_every_s is not None:
         tasks.append(_pushing(controller, settings, settings.push_every_s))
     await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -209,8 +219,8 @@ async def _until_told(
         await asyncio.wait({running}, timeout=LONGEST_GOODBYE_S)
     signals.leave_within(_RELEASE_S + _LEAVE_S, code)
     running.cancel()
-    last_words = controller.recorder.last_words(_LAST_WORDS_S), controller.notifier.last_words(_LAST_WORDS_S)
-    await asyncio.gather(*last_words)
+    every = controller.recorder, controller.notifier, controller.shadow
+    await asyncio.gather(*(one.last_words(_LAST_WORDS_S) for one in every))
     controller.leadership.stop()
     await asyncio.wait({leading}, timeout=_RELEASE_S)
     signals.leave_within(_LEAVE_S, code)
@@ -239,16 +249,18 @@ def _reload(controller: Controller, path: Path, changed: asyncio.Event) -> Reloa
     log, mask = controller.log, controller.configuration.mask
 
     async def adopt(configuration: Configuration) -> None:
-        before = controller.policy
-        if configuration.policy == before:
+        before, shadow = controller.policy, controller.configuration.shadow
+        if (configuration.policy, configuration.shadow) == (before, shadow):
             controller.shown.refusal = None
             log.event("policy_loaded", message="read again: the values are the same", hash=before.digest)
             return
-        edits = _edits(before, configuration.policy)
+        edits = [*_edits(before, configuration.policy), *_shadow_edits(shadow, configuration.shadow)]
         await controller.adopt(configuration)
         changed.set()
         for name, edit in edits:
             log.event("policy_loaded", worker=name, hash=controller.policy.digest, message=edit)
+        if configuration.shadow != shadow:
+            _log_shadow(controller)
 
     def refuse(error: ConfigurationError) -> None:
         problems = tuple(mask.text(str(problem)) for problem in error.problems)
@@ -259,7 +271,11 @@ def _reload(controller: Controller, path: Path, changed: asyncio.Event) -> Reloa
             message = f"the policy was changed and cannot be used, so the one in force stays: {refusal.words}"
             log.event("policy_refused", message=message)
 
-    return Reload(path, lambda: configure(path, os.environ), adopt, refuse)
+    def beside() -> list[Path]:
+        shadow = controller.configuration.shadow
+        return [] if shadow is None else [shadow.path]
+
+    return Reload(path, lambda: configure(path, os.environ), adopt, refuse, beside=beside)
 
 
 def _edits(old: Policy, new: Policy) -> list[tuple[str | None, str]]:
@@ -267,6 +283,13 @@ def _edits(old: Policy, new: Policy) -> list[tuple[str | None, str]]:
     from controller.core.edits import edits
 
     return edits(old, new)
+
+
+def _shadow_edits(old: ShadowFile | None, new: ShadowFile | None) -> list[tuple[str | None, str]]:
+    """The same of the shadow policy."""
+    if old is None or new is None:
+        return [] if old == new else [(None, "a shadow policy is new" if old is None else "the shadow policy is gone")]
+    return [(name, f"of the shadow policy: {edit}") for name, edit in _edits(old.policy, new.policy)]
 
 
 async def _listen_anew(controller: Controller, settings: Settings, changed: asyncio.Event) -> None:

@@ -157,7 +157,8 @@ class Known:
     """What this process remembers of a record.
 
     up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
-    own monotonic clock, so they are true even if the journal's clock jumped. overrides, spent: as they were last seen.
+    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule, spent: as they were
+    last seen.
     """
 
     up_age: float | None = None
@@ -166,6 +167,7 @@ class Known:
     change: Change | None = None
     change_age: float = 0.0
     overrides: Overrides = field(default=Overrides())
+    schedule: str = ""
     spent: Spent | None = None
 
 
@@ -186,6 +188,8 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         history = replace(history, count=known.count)
     if is_lost and known.overrides.changed_at > history.overrides.changed_at:
         history = replace(history, overrides=known.overrides)
+    if is_lost and replaces:
+        history = replace(history, schedule=known.schedule)
     if is_lost:
         history = replace(history, spent=larger(known.spent, history.spent))
     ours, theirs = known.change, history.change

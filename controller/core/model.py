@@ -541,6 +541,8 @@ class History:
     watch: Watch = field(default_factory=Watch)
     overrides: Overrides = field(default=Overrides())
     spent: Spent | None = None
+    schedule: str = ""
+    """The schedule whose begin was told, and whose end was not, see schedule.told_as(); "": none."""
 
     @property
     def start_up_s(self) -> float | None:

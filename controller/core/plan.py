@@ -4,8 +4,9 @@ The reconciler carries the steps out, `explain` prints them, a quick check asks 
 simulation makes its decisions by it. What differs is what they do with a plan, never what the plan is.
 
 1. Note what was read, and what quick checks read since the last pass. A depth of 0 that is doubtful counts as
-   unreadable, unless jobs were seen in this queue before. Report overrides that operators set or that ended. Charge the
-   time since the last pass to the budgets, and report a step that the spend has reached.
+   unreadable, unless jobs were seen in this queue before. Report overrides that operators set or that ended, and
+   schedules that are on or over since the last pass. Charge the time since the last pass to the budgets, and report a
+   step that the spend has reached.
 2. Settle the open change by what the platform shows. It stays open until it is visible, or until the landing bound.
 3. Update the watch: workers that crash, exit or do not start, a deployment that hangs, jobs that no worker takes.
 4. Record a change that was made outside the controller: it starts the cooldowns. Not while a change is open.
@@ -53,12 +54,14 @@ from controller.core.ports import CycleNote, Retention, Settled, Sources, Unavai
 from controller.core.preconditions import assume_stopped, blocked_by, still_open
 from controller.core.reasons import Reason
 from controller.core.rules import decide, fall_back, recommend_ahead, remembered
+from controller.core.schedule import in_force, on_words, told_as
 from controller.core.slo import Promise, with_target
 from controller.core.steps import (
     Event,
     Fail,
     Hold,
     Note,
+    Noting,
     RecordExternalChange,
     Send,
     Settle,
@@ -66,14 +69,13 @@ from controller.core.steps import (
     Step,
     UpdateBudget,
     UpdateOverrides,
+    UpdateSchedule,
     UpdateWatch,
 )
-from controller.core.units import in_words
+from controller.core.units import in_words, iso
 from controller.core.wanted import learns_when_to_stop
 from controller.policy import WorkerPolicy
 
-_Noting = Note | UpdateOverrides | UpdateBudget | Settle | UpdateWatch | RecordExternalChange
-"""Steps that change the history and do not end the pass."""
 _OUTAGE_READINGS = 3
 """Failed readings of the queue in a row that count as an outage; one alone does not, however old the last one is."""
 _LONGEST_DRAINING_S = 3600.0
@@ -143,7 +145,7 @@ class Plan:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        return tuple(event for step in self.steps if isinstance(step, _Noting) for event in step.events)
+        return tuple(event for step in self.steps if isinstance(step, Noting) for event in step.events)
 
 
 def plan(seen: Seen) -> Plan:
@@ -207,7 +209,7 @@ class _Draft:
         """With min_replicas and max_replicas as they are now."""
         return self.here.policy
 
-    def then(self, step: _Noting) -> None:
+    def then(self, step: Noting) -> None:
         self.steps.append(step)
         self.history = step.history
 
@@ -262,6 +264,25 @@ def _report_overrides(draft: _Draft) -> None:
 
 def _override_fields(override: Override, epoch: int) -> dict[str, object]:
     return {"epoch": epoch, "override": override.kind.value, "by": override.author, "id": override.ident}
+
+
+def _report_schedule(draft: _Draft) -> None:
+    """A pass that cannot write tells nothing, so the next leader tells it."""
+    schedules, now = draft.seen.policy.schedules, draft.seen.now
+    before, here = draft.history.schedule, told_as(schedules, now)
+    if here == before:
+        return
+    stretch, fields = in_force(schedules, now) if schedules else None, {"epoch": draft.seen.epoch}
+    events = []
+    if before:
+        events.append(Event("schedule_off", fields | {"message": f"{before} is over"}))
+    if stretch is not None and stretch.place is not None:
+        one = schedules[stretch.place]
+        until = {} if stretch.until is None else {"until": iso(stretch.until)}
+        message = on_words(one, stretch.until, now)
+        on = {"min_replicas": one.min_replicas, "max_replicas": one.max_replicas, **until, "message": message}
+        events.append(Event("schedule_on", {**fields, **on}))
+    draft.then(UpdateSchedule(replace(draft.history, schedule=here), tuple(events)))
 
 
 def _spend(draft: _Draft) -> None:
@@ -543,6 +564,7 @@ def _unread_for(after: History, now: float) -> float:
 _ORDER: tuple[Callable[[_Draft], None], ...] = (
     _disbelieve,
     _report_overrides,
+    _report_schedule,
     _spend,
     _measure,
     _aim,

@@ -161,7 +161,7 @@ def fall_back(
             return None
         corrected = _below_minimum(here, Decision(current, policy.min_replicas, current, ()))
         return _platform_limits(situation, corrected)
-    wanted = fallback.at_least
+    wanted = min(fallback.at_least, policy.max_replicas)  # a schedule may have a lower one now
     words = f"the queue could not be read for {_rounded_up(unread_for_s)}, so at least {workers(wanted)}"
     start = Decision(current, wanted, max(current, wanted), (Because(Reason.FALLBACK, words),))
     start = _keep_to_cap(situation, _add_none_that_crash(situation, start))

@@ -207,6 +207,15 @@ def on_words(schedule: Schedule, until: float | None, now: float) -> str:
     return f"{limits_of(schedule)} by the schedule `{schedule.cron}`{f', {end}' if end else ''}"
 
 
+def told_as(schedules: Sequence[Schedule], now: float) -> str:
+    """The schedule that is on, as the record remembers that its begin was told; "": none is on."""
+    place = in_force(schedules, now).place if schedules else None
+    if place is None:
+        return ""
+    one = schedules[place]
+    return f"{limits_of(one)} by the schedule `{one.cron}` {one.timezone}"
+
+
 def limits_of(schedule: Schedule) -> str:
     """`min_replicas 2 and max_replicas 8`; only those that it changes."""
     limits = {"min_replicas": schedule.min_replicas, "max_replicas": schedule.max_replicas}

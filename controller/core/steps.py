@@ -48,6 +48,18 @@ class UpdateOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateSchedule:
+    """An event for the schedule that is over since the last pass, and one for the schedule that is on since."""
+
+    history: History
+    events: tuple[Event, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "report " + " and ".join("that a schedule is " + _SCHEDULE[event.name] for event in self.events)
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateBudget:
     """An event for each budget of which a step was reached or left since the last pass."""
 
@@ -153,4 +165,7 @@ class Send:
 
 
 _OVERRIDE = {"override_set": "was set", "override_ended": "ended"}
-Step = Note | UpdateOverrides | UpdateBudget | Settle | UpdateWatch | RecordExternalChange | Share | Hold | Fail | Send
+_SCHEDULE = {"schedule_on": "on", "schedule_off": "over"}
+Noting = Note | UpdateOverrides | UpdateSchedule | UpdateBudget | Settle | UpdateWatch | RecordExternalChange
+"""Steps that change the history and do not end the pass."""
+Step = Noting | Share | Hold | Fail | Send

@@ -152,6 +152,11 @@ class Recovery(NamedTuple):
         return f"{again} after {in_words(self.lasted)}"
 
 
+def kind_of_bug(bug: Exception) -> str:
+    """The same for two that differ only in where in memory their objects lie."""
+    return _ADDRESS.sub("0x…", repr(bug))
+
+
 class CycleLogger:
     """What to log of one worker's cycles; `now` is monotonic."""
 
@@ -173,7 +178,7 @@ class CycleLogger:
 
     def is_new(self, bug: Exception, now: float) -> bool:
         """Whether to log its traceback: it is another bug, or was last logged REPEAT_S ago or more."""
-        return self._bugs.lasted(_ADDRESS.sub("0x…", repr(bug)), now) is not None
+        return self._bugs.lasted(kind_of_bug(bug), now) is not None
 
     def recovered(self, cycle: Cycle, now: float) -> list[Recovery]:
         """What failed before this cycle and fails no longer."""

@@ -120,6 +120,19 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
     ),
     ("override_ended", "info", "an override is over: its time was up, or somebody ended or replaced it"),
     (
+        "schedule_on",
+        "info",
+        "a schedule has begun, or another one took its place: its limits and its end, see docs/schedules.md",
+    ),
+    ("schedule_off", "info", "a schedule is over, or no longer in the policy"),
+    (
+        "shadow_begun",
+        "info",
+        "a shadow policy decides beside the one in force from now on, or anew, see docs/shadow.md",
+    ),
+    ("shadow_scaled", "info", "what the shadow policy would have changed now; nothing was changed"),
+    ("shadow_warning", "warning", "what of a shadow policy has no effect, or cannot be kept in Redis"),
+    (
         "contended",
         "warning",
         (
@@ -164,6 +177,7 @@ REMEMBERED = frozenset(
     {
         *("started", "stopped", "policy_loaded", "policy_refused", "lease_acquired", "pace_stretched", "pace_normal"),
         *("intent_settled", "not_honoured", "external_change", "contended", "override_set", "override_ended"),
+        *("schedule_on", "schedule_off", "shadow_begun", "shadow_scaled"),
         "budget",
         *("workers_crash", "workers_exited", "no_progress", "deployment_hangs", "queue_warning", "crashed"),
         *("wake_unavailable", "service_time_unmeasurable"),

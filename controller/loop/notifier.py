@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from controller.loop.alerts import Alerts, Due
 from controller.loop.cycle import Cycle, Outcome
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
+from controller.loop.supervisor import Supervisor
 from controller.policy import Policy, Target, WorkerPolicy, target_names
 
 MOST_WAITING = 1_000
@@ -102,6 +102,7 @@ class Notifier:
     clock: Clock
     leadership: Leadership
     report: Report
+    supervisor: Supervisor
     mask: Masker = field(default_factory=Masker)
     tells: bool = True
     takeovers: bool = True
@@ -201,13 +202,9 @@ class Notifier:
 
     async def _guarded(self) -> bool:
         """Whether all of it was done; False if the store is away, or there was a bug."""
-        try:
+        with self.supervisor.catching():
             return await self._look()
-        except Exception as bug:  # noqa: BLE001  # a bug here must not end a controller that scales
-            if self._throttle.lasted(repr(bug), self.clock.monotonic()) is not None:
-                message = f"notifications: {bounds.cut(repr(bug), bounds.MESSAGE)}"
-                self.report("crashed", message=message, traceback=traceback.format_exc())
-            return False
+        return False
 
     async def _look(self) -> bool:
         if not self._may_send():
@@ -281,7 +278,10 @@ class Notifier:
             outbox.news.clear()
             while outbox.queue:
                 outbox.current = outbox.queue.popleft()
-                await self._deliver(outbox, outbox.current)
+                with self.supervisor.catching() as caught:
+                    await self._deliver(outbox, outbox.current)
+                if caught.bug is not None:  # whatever a target does to its client, the other notices go on
+                    self._failed(outbox, outbox.current, f"a bug: {bounds.cut(repr(caught.bug), bounds.WORDS)}")
                 outbox.current = None
                 self._news.set()  # what became of it is to be written
 
@@ -299,8 +299,6 @@ class Notifier:
             self._drop(outbox, due)
         except NotDeliveredError as error:
             self._failed(outbox, due, error.text)
-        except Exception as bug:  # noqa: BLE001  # whatever a target does to its client, the other notices go on
-            self._failed(outbox, due, f"a bug: {bounds.cut(repr(bug), bounds.WORDS)}")
         else:
             outbox.results["sent"] += 1
             self.alerts.taken(due)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from controller.core import queues
@@ -42,23 +42,52 @@ class _One:
     job_time: JobTime
     remarks: RemarkThrottle = field(default_factory=RemarkThrottle)
 
-    def request(self, start_up_s: float | None) -> DepthRequest:
-        """start_up_s: as measured; None: unknown."""
-        policy, service = self.policy, self.job_time.known
-        return DepthRequest(
-            policy.only_queue,
-            count_limit(policy, service),
-            enough(policy, service),
-            all_busy(policy),
-            ahead_s(policy, start_up_s),
-        )
+
+Beside = Callable[[str, str, ServiceTime | None, float | None], DepthRequest | None]
+"""By worker, queue, time per job and start-up time: what a shadow policy needs of the same reading; None: nothing."""
+
+
+def nothing_beside(*_: object) -> None:
+    """No shadow policy reads along."""
+
+
+def request_of(policy: WorkerPolicy, service: ServiceTime | None, start_up_s: float | None) -> DepthRequest:
+    """Of the one queue of the policy. start_up_s: as measured; None: unknown."""
+    return DepthRequest(
+        policy.only_queue,
+        count_limit(policy, service),
+        enough(policy, service),
+        all_busy(policy),
+        ahead_s(policy, start_up_s),
+    )
+
+
+def for_both(request: DepthRequest, other: DepthRequest | None) -> DepthRequest:
+    """One reading that is enough for both."""
+    if other is None:
+        return request
+    return request._replace(
+        limit=max(request.limit, other.limit),
+        enough=max(request.enough, other.enough),
+        busy=max(request.busy, other.busy),
+    )
 
 
 class QueueReader:
     """What is asked of one worker's queues, and what is known of them from cycle to cycle."""
 
-    def __init__(self, worker: str, policy: WorkerPolicy, queue: Queue, clock: Clock, report: Report) -> None:
+    def __init__(
+        self,
+        worker: str,
+        policy: WorkerPolicy,
+        queue: Queue,
+        clock: Clock,
+        report: Report,
+        *,
+        beside: Beside = nothing_beside,
+    ) -> None:
         self._worker = worker
+        self._beside = beside
         self._policy = policy
         self._source = queue.source
         self._clock = clock
@@ -73,7 +102,12 @@ class QueueReader:
     @property
     def requests(self) -> dict[str, DepthRequest]:
         """By the worker's name, or by worker/queue if it has several."""
-        return {self._key(name): one.request(self.start_up_s) for name, one in self._each.items()}
+        return {self._key(name): self._request(name, one) for name, one in self._each.items()}
+
+    def _request(self, name: str, one: _One) -> DepthRequest:
+        service = one.job_time.known
+        own = request_of(one.policy, service, self.start_up_s)
+        return for_both(own, self._beside(self._worker, name, service, self.start_up_s))
 
     async def completed(self, answers: Answers) -> QueueReading:
         """With the times per job, which are read once a minute, after the depths of all workers."""

@@ -137,6 +137,10 @@ class Reconciler:
         """Whether the last pass sent no change because it had decided on an old reading."""
         self.start_up_s: float | None = None
         """Of the history that the last pass recalled; None: not measured."""
+        self.recalled: Recalled | None = None
+        """What the newest pass or quick check recalled; None: the journal could not be read."""
+        self.was_woken = False
+        """Whether that was a quick check."""
         self._ports = ports.on(policy.target.key)
         self._landing_bound = landing_bound
         self._gap = gap
@@ -166,8 +170,8 @@ class Reconciler:
 
     async def reconcile(self, reading: Replicas | Unavailable, queue: QueueReading, lease: Lease | None) -> Cycle:
         """One pass. Without a lease it only shows what was read, because it is unknown which replica leads."""
-        self._last_pass = None
-        self.is_outdated = False
+        self._last_pass = self.recalled = None
+        self.is_outdated = self.was_woken = False
         account = self._account(reading, queue, lease)
         try:
             if lease is None:
@@ -193,6 +197,7 @@ class Reconciler:
             return CannotTell()
         account = self._account(seen.replicas, queue, lease)
         recalled = seen.recalled._replace(now=seen.recalled.now_at(self._ports.clock.monotonic()))
+        self.recalled, self.was_woken = recalled, True
         rate = await self._read_usage(account, seen.replicas, self._ports.report)
         planned = self._plan(account, seen.replicas, queue, recalled, rate=rate, epoch=lease.epoch, is_woken=True)
         self._remember_look(planned, recalled)
@@ -214,6 +219,7 @@ class Reconciler:
             recalled = await self._ports.journal.recall(self.worker)
         except Unavailable as unavailable:
             return Explained(account.close_unavailable(self._first_fault(reading, queue) or unavailable))
+        self.recalled, self.was_woken = recalled, False
         await self._fill_the_board(0)
         rate = await self._read_usage(account, reading, _silent)
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=0)
@@ -263,7 +269,7 @@ class Reconciler:
             recalled = await self._ports.journal.recall(self.worker)
         except Unavailable as unavailable:
             raise self._first_fault(reading, queue) or unavailable from None  # the first fault is the one to report
-        self.start_up_s = recalled.history.start_up_s
+        self.start_up_s, self.recalled = recalled.history.start_up_s, recalled
         await self._fill_the_board(lease.epoch)
         rate = await self._read_usage(account, reading, self._ports.report)
         planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=lease.epoch)

@@ -21,6 +21,7 @@ from controller.core.timeline import MINUTE_S, TEN_MINUTES_S, Decided, Glance, H
 from controller.core.units import in_words
 from controller.loop import levels
 from controller.loop.cycle import Cycle, Outcome
+from controller.loop.supervisor import Supervisor
 
 _MOST_QUEUED = 2_000
 _MOST_AT_ONCE = 50
@@ -56,9 +57,10 @@ class Recorder:
     lease: Callable[[], Lease | None]
     keep_s: float
     interval_s: float
+    supervisor: Supervisor
     mask: Masker = field(default_factory=Masker)
     lost: int = 0
-    """Entries that were dropped because the store did not take them."""
+    """Entries that were dropped because the store did not take them, or because of a bug."""
     fault: str = ""
     """Why the newest attempt to write failed; "" if it did not."""
     _queue: deque[_Queued] = field(default_factory=deque)
@@ -169,6 +171,12 @@ class Recorder:
                 self._queue.popleft()
             return False
         taken = [self._queue.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._queue)))]
+        with self.supervisor.catching():
+            return await self._written(taken, lease)
+        self.lost += len(taken)  # they would meet with the same bug again
+        return False
+
+    async def _written(self, taken: Sequence[_Queued], lease: Lease) -> bool:
         try:
             await self.timeline.append(self._batch(taken), lease)
         except LeaseLost:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -62,10 +62,10 @@ class Difference:
 
 @dataclass
 class Reload(Generic[T]):
-    """Looks at `path` and reads it by `read`, which raises ConfigurationError.
+    """Looks at `path` and at the files beside it, and reads them by `read`, which raises ConfigurationError.
 
     adopt: takes over what was read; it is called between two turns of the loop, and may raise the same. refused: is
-    told of a refusal.
+    told of a refusal. beside: files that the policy in force names.
     """
 
     path: Path
@@ -73,8 +73,9 @@ class Reload(Generic[T]):
     adopt: Callable[[T], Awaitable[None]]
     refused: Callable[[ConfigurationError], None]
     look_s: float = LOOK_S
+    beside: Callable[[], Sequence[Path]] = tuple
     _asked: asyncio.Event = field(default_factory=asyncio.Event)
-    _seen: Identity | None = None
+    _seen: Mapping[Path, Identity | None] = field(default_factory=dict)
 
     def ask(self) -> None:
         """Reads it now, changed or not."""
@@ -82,18 +83,22 @@ class Reload(Generic[T]):
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        self._seen = identity(self.path)
+        self._seen = self._identities()
         while True:
             is_asked = await self._waited()
-            now = identity(self.path)
-            if not is_asked and (now is None or now == self._seen):
+            now = self._identities()
+            if not is_asked and (None in now.values() or now == self._seen):
                 continue
             if not is_asked:
                 await asyncio.sleep(self.look_s / 4)
-                if identity(self.path) != now:
-                    continue  # it is still being written
-            self._seen = now
+                if self._identities() != now:
+                    continue  # one is still being written
             await self._read()
+            after = self._identities()  # another policy may name another file
+            self._seen = {path: now.get(path, one) for path, one in after.items()}
+
+    def _identities(self) -> Mapping[Path, Identity | None]:
+        return {path: identity(path) for path in (self.path, *self.beside())}
 
     async def _waited(self) -> bool:
         """Whether somebody asked, within the time of a look."""

@@ -1,7 +1,7 @@
 """The loop: while this replica leads, one tick per interval; a notification of the queue wakes it earlier.
 
-Only this module has a broad `except`: it turns a bug in one worker's cycle into a logged `crashed`, so that the other
-workers and the next cycle go on.
+Only this module has a broad `except` (see also supervisor.py): it turns a bug in one worker's cycle into a logged
+`crashed`, so that the other workers and the next cycle go on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from controller.loop.faults import CycleLogger, Recovery, Stretch
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.platforms import read
-from controller.loop.readings import Answers, QueueReader, QueueReading
+from controller.loop.readings import Answers, Beside, QueueReader, QueueReading, nothing_beside
 from controller.loop.reconciler import CannotTell, Ports, Reconciler
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.status import ControllerStatus
@@ -63,11 +63,12 @@ class Runner:
         landing_bound: float,
         gap: float | None = None,
         listeners: Sequence[Listener] = (),
+        beside: Beside | None = None,
     ) -> None:
         """gap: seconds without a cycle after which a history has a gap; None: three intervals and 1 s.
 
         Three intervals, because a cycle may be late without the history being incomplete. landing_bound: in seconds.
-        listeners: told of each cycle; none of them may wait.
+        listeners: told of each cycle; none of them may wait. beside: what a shadow policy needs of the readings.
         """
         self._policy = policy
         self._next: tuple[Policy, Callable[[], object], asyncio.Future[None]] | None = None
@@ -77,6 +78,7 @@ class Runner:
         self._status = status
         self._log = log
         self._listeners = listeners
+        self._beside = beside or nothing_beside
         self._board = Board(policy)
         self._reconcilers = [self._new(name, worker) for name, worker in policy.workers.items()]
         self._queues = {name: self._reader(name, worker) for name, worker in policy.workers.items()}
@@ -102,7 +104,7 @@ class Runner:
         return self._fixed_gap or 3 * self._policy.interval + 1
 
     def _reader(self, name: str, worker: WorkerPolicy) -> QueueReader:
-        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report)
+        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report, beside=self._beside)
 
     async def adopt(self, policy: Policy, also: Callable[[], object]) -> None:
         """Goes on with this policy from the next turn on; returns once it does. A cycle that has begun is finished.

@@ -7,7 +7,7 @@ machines too: a publication says how old its figures are, never when they were r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controller.core.ports import Clock
 from controller.core.text import bounds
@@ -15,6 +15,7 @@ from controller.core.text.masking import Masker
 from controller.loop.counts import Counts
 from controller.loop.cycle import LONGEST_CYCLE_S, Cycle, Outcome
 from controller.loop.faults import failing_after
+from controller.loop.shadow_status import ShadowStatus
 from controller.loop.worker_status import Publication, WorkerStatus
 from controller.policy import Policy
 
@@ -72,6 +73,12 @@ class ControllerStatus:
         self.workers[cycle.worker] = new
         self.failing[cycle.worker] = failing_after(self.failing.get(cycle.worker, {}), cycle, cycle.at)
         self.counts.cycle(cycle, self.clock.monotonic(), max(3 * self.interval, 3 * self.pace) + 1)
+
+    def put_shadow(self, worker: str, shadow: ShadowStatus) -> None:
+        """What the shadow policy says to the newest cycle; nothing if the worker has no cycle yet."""
+        if worker in self.workers:
+            masked = replace(shadow, message=self.mask.text(shadow.message))
+            self.workers[worker] = replace(self.workers[worker], shadow=masked)
 
     def take_over(self, published: Mapping[str, str], age_s: float | None) -> list[str]:
         """The leader's numbers, as it left them in Redis `age_s` ago. Returns what of them could not be read.

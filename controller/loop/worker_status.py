@@ -28,10 +28,11 @@ from controller.loop.faults import CONDITIONS
 from controller.loop.override_status import OverrideStatus
 from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
+from controller.loop.shadow_status import ShadowStatus
 
 _LARGEST = 1e15
 """Of a figure, and of an age in seconds; what is not below it is an accident."""
-_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues", "schedule", "budgets", "pool")
+_OF_THE_POLICY = ("target_wait_s", "per_worker", "max_wait_s", "queues", "schedule", "budgets", "pool", "shadow")
 """Keys that are no readings: the leader before may have had another policy."""
 _LONGEST_DIGEST = 64
 _LAST_SECOND = 253_402_300_799
@@ -124,6 +125,8 @@ class WorkerStatus:
     """Those that the worker is under; a key of the JSON only if there is any."""
     pool: PoolStatus | None = None
     """What it may have of its pool; a key of the JSON only if it is in one."""
+    shadow: ShadowStatus | None = None
+    """What a shadow policy would have; a key of the JSON only if there is one."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys that only another version knows, with their values."""
     malformed: tuple[str, ...] = ()
@@ -169,6 +172,8 @@ class WorkerStatus:
             known["pool"] = asdict(self.pool)
         if self.schedule is not None:
             known["schedule"] = asdict(self.schedule)
+        if self.shadow is not None:
+            known["shadow"] = asdict(self.shadow)
         known = {name: value for name, value in known.items() if name not in without}
         known["reasons"] = list(self.reasons)
         known["remarks"] = _each(self.remarks)

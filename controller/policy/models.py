@@ -399,6 +399,8 @@ class Policy(Part):
     """one highest total that several workers share, see docs/pools.md"""
     budget: Budget | None = None
     """what all workers together may cost in a period, see docs/budget.md"""
+    shadow: Annotated[Word | None, Field(json_schema_extra=_only_if_written)] = None
+    """file of another policy that decides on the same readings and changes nothing, see docs/shadow.md"""
 
     @field_validator("interval")
     @classmethod

@@ -6,7 +6,6 @@ Unlike most paths it asks a dependency, Redis: a few readings at once, the other
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from controller.core.moments import moment_of
-from controller.core.ports import Timeline, Unavailable
+from controller.core.ports import Clock, Timeline, Unavailable
 from controller.core.text.escaping import as_json
 from controller.core.text.masking import Masker
 from controller.core.timeline import matching
@@ -65,14 +64,14 @@ class Asked(NamedTuple):
 class HistoryPage:
     """The route."""
 
-    def __init__(self, timeline: Timeline, mask: Masker, readings: Readings) -> None:
-        self._timeline = timeline
+    def __init__(self, timeline: Timeline, mask: Masker, readings: Readings, clock: Clock) -> None:
+        self._timeline, self._clock = timeline, clock
         self._mask = mask
         self._readings = readings
 
     async def answer(self, request: web.Request) -> web.Response:
         try:
-            asked = Asked.of(request.query, time.time())
+            asked = Asked.of(request.query, self._clock.wall())
         except ValueError as error:
             return _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         question = f"history {sorted(request.query.items())}"

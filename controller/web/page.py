@@ -73,7 +73,7 @@ def _worker(name: str, worker: WorkerReport | None) -> str:
     words = f"{last.message} ({', '.join(last.reasons)})"
     remarks = "".join(f'<p class="degraded">{escape(remark.text)}</p>' for remark in last.remarks or ())
     return (
-        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_schedule(last)}{_budgets_and_pool(last)}{_overrides(last)}<dl>{facts}</dl>{_queues(last)}"
+        f"<section><h2>{escape(name)}</h2>{_dots(last)}<p>{escape(words)}</p>{remarks}{_schedule(last)}{_budgets_and_pool(last)}{_overrides(last)}{_shadow(last)}<dl>{facts}</dl>{_queues(last)}"
         f'<p class="dim">seen {escape(_ago(worker.age_s))}, outcome {escape(last.outcome.value)}</p></section>'
     )
 
@@ -118,6 +118,13 @@ def _facts(last: WorkerStatus) -> Iterator[tuple[str, str]]:
 
 def _schedule(last: WorkerStatus) -> str:
     return "" if last.schedule is None else f"<p>{escape(last.schedule.message)}</p>"
+
+
+def _shadow(last: WorkerStatus) -> str:
+    if last.shadow is None:
+        return ""
+    words = f"shadow policy: would be at {last.shadow.desired}; {last.shadow.comparison}"
+    return f'<p class="dim">{escape(words)}</p>'
 
 
 def _budgets_and_pool(last: WorkerStatus) -> str:

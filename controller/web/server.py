@@ -101,7 +101,8 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
     if shown.timeline is not None:
         readings = Readings()
         figures = Figures(shown, shown.timeline, readings)
-        app.add_routes([web.get("/history", HistoryPage(shown.timeline, shown.mask, readings).answer)])
+        history = HistoryPage(shown.timeline, shown.mask, readings, shown.status.clock)
+        app.add_routes([web.get("/history", history.answer)])
         app.add_routes([web.get("/history/samples", figures.samples), web.get("/history/cost", figures.cost)])
     return app
 

@@ -121,6 +121,13 @@ def test_a_count_below_its_min_is_corrected_while_the_queue_cannot_be_read() -> 
     assert fall_back(worker(), _replicas(0), history, CLOSED, unread_for_s=0.0, rate=None) is None
 
 
+def test_a_fallback_stays_within_a_lower_max_of_the_hour() -> None:
+    low = worker({"max_replicas": 2})
+    decision = fall_back(low, _replicas(1), History(since=0.0), OPEN, unread_for_s=120, rate=None)
+    assert decision is not None
+    assert (decision.desired, decision.reason) == (2, Reason.FALLBACK)
+
+
 def test_counting_and_memory_reach_as_far_as_the_highest_max_of_any_hour() -> None:
     high = WorkerPolicy.model_validate(
         {"service": "s", "queue": {"table": "job"}, "per_worker": 5, "max_replicas": 2}

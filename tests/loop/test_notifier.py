@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +18,9 @@ from controller.core.notices import Mark, Notice
 from controller.core.ports import NotDeliveredError, Notify, Unavailable
 from controller.loop import notifier as module
 from controller.loop.alerts import Alerts
+from controller.loop.leadership import Leadership
 from controller.loop.notifier import MOST_QUEUED, MOST_WAITING, STALE_S, Notifier
+from controller.loop.supervisor import Supervisor
 from controller.policy import Policy, Target
 from tests.loop.test_runner import POLICY, Jobs, Stage
 from tests.support.receiver import PATH, Receiver, receiving
@@ -106,7 +108,8 @@ class Play:
         def opened(target: Target) -> Notify:
             return self.ports.get(target.key, self.port)
 
-        notifier = Notifier(opened, self.kept, LoopClock(), self.held, report)  # type: ignore[arg-type]  # what it asks
+        clock, held = LoopClock(), cast("Leadership", self.held)  # what it asks of one
+        notifier = Notifier(opened, self.kept, clock, held, report, Supervisor("notifications", clock, report))
         notifier.serve(self.policy)
         return notifier
 

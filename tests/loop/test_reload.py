@@ -38,8 +38,11 @@ class Reader:
         self.adopted.append(text)
 
     @asynccontextmanager
-    async def looking(self) -> AsyncIterator[Reload[str]]:
-        reload = Reload(self.path, self.read, self.adopt, lambda error: self.refused.append(str(error)), look_s=0.01)
+    async def looking(self, *beside: Path) -> AsyncIterator[Reload[str]]:
+        def refuse(error: ConfigurationError) -> None:
+            self.refused.append(str(error))
+
+        reload = Reload(self.path, self.read, self.adopt, refuse, look_s=0.01, beside=lambda: beside)
         task = asyncio.create_task(reload.run())
         await until(lambda: reload._seen, "the first look")
         yield reload
@@ -126,6 +129,21 @@ async def test_a_file_that_is_gone_for_a_moment_is_no_news(tmp_path: Path) -> No
         reload.ask()
         await until_equal(lambda: reader.adopted, ["one"])
     assert identity(tmp_path / "nowhere") is None
+
+
+async def test_a_change_of_a_file_that_the_policy_names_is_noticed_too(tmp_path: Path) -> None:
+    path, shadow = tmp_path / "policy.yaml", tmp_path / "other.yaml"
+    write(path, "one")
+    write(shadow, "a shadow")
+    reader = Reader(path)
+    async with reader.looking(shadow):
+        write(shadow, "another shadow")
+        await until_equal(lambda: reader.adopted, ["one"])
+        shadow.unlink()
+        await asyncio.sleep(0.05)
+        write(path, "two, longer")
+        write(shadow, "back")
+        await until_equal(lambda: reader.adopted, ["one", "two, longer"])
 
 
 def test_replicas_that_differ_are_told_after_a_minute_and_then_once_an_hour() -> None:

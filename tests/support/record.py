@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from controller.policy import WorkerPolicy
+from controller.policy import Schedule, WorkerPolicy
 
 
 class InForce(NamedTuple):
@@ -28,11 +28,39 @@ class InForce(NamedTuple):
         )
 
 
+class Limits(NamedTuple):
+    """min_replicas and max_replicas at one moment."""
+
+    least: int
+    most: int
+
+    @classmethod
+    def at(cls, policy: WorkerPolicy, now: float) -> Self:
+        """By Redis' clock in seconds. Schedules here have the form `*/N * * * *`, where an hour has whole N minutes.
+
+        The program's own functions for this may be a mutant's.
+        """
+        for one in policy.schedules:
+            if now % period_s(one) < one.on_for:
+                least = policy.min_replicas if one.min_replicas is None else one.min_replicas
+                return cls(least, policy.max_replicas if one.max_replicas is None else one.max_replicas)
+        return cls(policy.min_replicas, policy.max_replicas)
+
+    def allow(self, count: int) -> bool:
+        return self.least <= count <= self.most
+
+
+def period_s(schedule: Schedule) -> float:
+    """Of such a schedule, from one begin to the next."""
+    return 60.0 * int(schedule.cron.split()[0].removeprefix("*/"))
+
+
 class Granted(NamedTuple):
     """An intent that Redis wrote down.
 
     overrides: in force when it was written, so also when it was decided on. overridden: one that may have been in force
-    when it was decided on was a hold or a floor.
+    when it was decided on was a hold or a floor. limits: of the hours in which it may have been decided on; without
+    any, those of the policy.
     """
 
     at: float
@@ -44,6 +72,7 @@ class Granted(NamedTuple):
     after: int
     overrides: tuple[InForce, ...] = ()
     overridden: bool = False
+    limits: tuple[Limits, ...] = ()
 
 
 class Acquired(NamedTuple):

@@ -12,6 +12,8 @@
    other one that it drops. No change of ours moves the workers to other regions.
 9. What an operator asked for is kept: a held count, a floor, a pause. Except within min..max, and for what the platform
    allows.
+
+min and max are those of the hour: a schedule may have others.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.core.wanted import tier_replicas
-from tests.support.record import Acquired, Change, Life, Record, Sent
+from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
@@ -125,10 +127,25 @@ def _ours(record: Record) -> list[Change]:
     return [change for change in record.changes if change.by in names]
 
 
+def _limits(record: Record, intent: Granted | None) -> tuple[Limits, ...]:
+    """Of each hour in which it may have been decided on."""
+    own = Limits(record.policy.min_replicas, record.policy.max_replicas)
+    return (own,) if intent is None else intent.limits or (own,)
+
+
+def _intent_of(record: Record, change: Change) -> Granted | None:
+    return next((one for one in record.granted if one.intent == change.intent), None)
+
+
+def _is_surely_within(record: Record, intent: Granted | None, count: int) -> bool:
+    return all(limits.allow(count) for limits in _limits(record, intent))
+
+
 def _cooldowns(record: Record) -> Iterator[str]:
     policy, ours = record.policy, _ours(record)
     for index, change in enumerate(ours):
-        if not policy.min_replicas <= change.before <= policy.max_replicas or _was_read_out_of_range(record, change):
+        intent = _intent_of(record, change)
+        if not _is_surely_within(record, intent, change.before) or _was_read_out_of_range(record, change):
             continue  # corrected at once, whatever the cooldowns say
         if any(one.intent == change.intent and one.overridden for one in record.granted):
             continue  # what an operator asks for comes at once
@@ -166,7 +183,7 @@ def _was_read_out_of_range(record: Record, change: Change) -> bool:
     sent = next(known, None)
     if sent is None or sent.intent is None or sent.read_count != sent.intent.before:
         return False
-    return not record.policy.min_replicas <= sent.intent.before <= record.policy.max_replicas
+    return not _is_surely_within(record, sent.intent, sent.intent.before)
 
 
 def _was_meant_up(record: Record, change: Change) -> bool:
@@ -216,13 +233,18 @@ def _remembers(life: Life, happened: float, lost: float, until: float) -> bool:
 
 
 def _bounds(record: Record) -> Iterator[str]:
-    policy = record.policy
+    smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
     for change in _ours(record):
+        hours = _limits(record, _intent_of(record, change))
+        # The platform has no count between 0 and one in each region, and a schedule's max may be lower.
+        floor = smallest.get(change.intent, 1) if record.policy.schedules else 1
         # An update knows nothing of a move between its reading and its landing, so it may add its regions to those of
         # the move. Nothing can refuse it, because Railway compares no versions.
         overtaken = _was_moved(record, change.intent, change.at)
-        if not policy.min_replicas <= change.after <= policy.max_replicas and not overtaken:
-            yield f"{change.at:.3f}: {change.after} asked for, outside {policy.min_replicas}..{policy.max_replicas}"
+        is_within = any(limits.allow(change.after) or limits.most < change.after == floor for limits in hours)
+        if not is_within and not overtaken:
+            outside = " and ".join(f"{limits.least}..{limits.most}" for limits in sorted(set(hours)))
+            yield f"{change.at:.3f}: {change.after} asked for, outside {outside}"
 
 
 def _readings(record: Record) -> Iterator[str]:
@@ -232,21 +254,24 @@ def _readings(record: Record) -> Iterator[str]:
         if sent.intent is None or not sent.knows_readings:
             continue
         after, before = sent.intent.after, sent.read_count
-        below = before is not None and before < policy.min_replicas
-        corrects = below and after == max(policy.min_replicas, sent.smallest)
+        hours = _limits(record, sent.intent)
+        corrects = before is not None and any(
+            before < limits.least and after == max(limits.least, sent.smallest) for limits in hours
+        )
         corrects = corrects or (sent.intent.overridden and before is not None)
         if before is None or (sent.read_depth is None and not corrects and not _may_fall_back(record, sent)):
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} on a missing reading"
             continue
         if after == before:
             yield f"{sent.at:.3f}: {sent.who} sent {sent.operation} for {after}, which is what it had read"
-        if sent.read_depth is None or not policy.min_replicas <= before <= policy.max_replicas:
+        if sent.read_depth is None or not _is_surely_within(record, sent.intent, before):
             continue
         if sent.intent.overridden:
             continue
-        wanted = max(policy.min_replicas, min(policy.max_replicas, tier_replicas(policy, sent.read_depth)))
-        wanted = max(wanted, sent.smallest) if wanted else 0
-        if (after > before and after > wanted) or (after < before and after < wanted):
+        tier = tier_replicas(policy, sent.read_depth)
+        clamped = [max(limits.least, min(limits.most, tier)) for limits in hours]
+        wanted = [max(count, sent.smallest) if count else 0 for count in clamped]
+        if all((after > before and after > count) or (after < before and after < count) for count in wanted):
             yield (
                 f"{sent.at:.3f}: {sent.who} asked for {after} where it had read {sent.read_depth} jobs "
                 f"and {before} workers"
@@ -276,7 +301,7 @@ def _may_fall_back(record: Record, sent: Sent) -> bool:
 def _steps(record: Record) -> Iterator[str]:
     policy = record.policy
     for sent in record.sent:
-        if sent.intent is None or not policy.min_replicas <= sent.intent.before <= policy.max_replicas:
+        if sent.intent is None or not _is_surely_within(record, sent.intent, sent.intent.before):
             continue
         if sent.intent.overridden:
             continue
@@ -323,26 +348,31 @@ def _was_moved(record: Record, intent: str, until: float) -> bool:
 
 
 def _overrides(record: Record) -> Iterator[str]:
-    least, most = record.policy.min_replicas, record.policy.max_replicas
     smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
     for granted in record.granted:
         if any(granted.at - _LAG_S <= leap <= granted.at for leap in record.leapt_at):
             continue  # by Redis' clock an override ended that is in force again, or the other way round
-        before, after, floor = granted.before, granted.after, smallest.get(granted.intent, 1)
-        said = f"{granted.at:.3f}: {granted.who} decided on {before} → {after}"
-        kinds = {one.kind: one for one in granted.overrides}
-        hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
-        if hold is not None:
-            held = min(max(hold.replicas, least), most)
-            if after not in {held, max(held, floor)}:
-                yield f"{said}, where an operator holds {hold.replicas}"
-            continue
-        wanted = min(max(at_least.replicas if at_least else 0, least), most)
-        if after < wanted:
-            yield f"{said}, where an operator wants at least {wanted}"
-        way = "up" if after > before else "down"
-        if pause is not None and pause.blocks in {way, "both"} and wanted <= before <= most:
-            yield f"{said}, where an operator paused {pause.blocks}"
+        floor = smallest.get(granted.intent, 1)
+        broken = [_against_an_override(granted, limits, floor) for limits in _limits(record, granted)]
+        if all(broken):
+            yield f"{granted.at:.3f}: {granted.who} decided on {granted.before} → {granted.after}, where {broken[0]}"
+
+
+def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
+    """What an operator asked for and did not get, within these limits; "" if nothing."""
+    before, after, (least, most) = granted.before, granted.after, limits
+    kinds = {one.kind: one for one in granted.overrides}
+    hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
+    if hold is not None:
+        held = min(max(hold.replicas, least), most)
+        return "" if after in {held, max(held, floor)} else f"an operator holds {hold.replicas}"
+    wanted = min(max(at_least.replicas if at_least else 0, least), most)
+    if after < wanted:
+        return f"an operator wants at least {wanted}"
+    way = "up" if after > before else "down"
+    if pause is not None and pause.blocks in {way, "both"} and wanted <= before <= most:
+        return f"an operator paused {pause.blocks}"
+    return ""
 
 
 def _liveness(record: Record) -> Iterator[str]:

@@ -11,7 +11,7 @@ from functools import cache
 from random import Random
 
 from controller.policy import Policy
-from tests.support.record import Record, Sent
+from tests.support.record import Granted, Record, Sent
 from tests.support.verdict import violations
 from tests.virtual import operators
 from tests.virtual.misfortunes import kinds, strike
@@ -32,13 +32,24 @@ _FALLBACKS: tuple[dict[str, object], ...] = (
 """The first rule waits for three failed readings, and the second for its time."""
 
 
+_SCHEDULES: tuple[dict[str, object], ...] = (
+    {},
+    {},
+    {"for": "2m", "min_replicas": 3},
+    {"for": "2m", "max_replicas": 2},
+    {"for": "1m", "min_replicas": 2, "max_replicas": 8},
+)
+"""Each begins every 5 minutes, and the cooldowns end while it is off; with the shipped ones they would not."""
+_EVERY_S = 300.0
+
+
 @dataclass
 class Result:
     """The result of an episode; it outlives the simulated world.
 
     moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
-    queue to more than min_replicas. overridden: intents that a held count or a floor asked for. queries: readings of
-    the queue that a fault had an effect on.
+    queue to more than min_replicas. overridden: intents that a held count or a floor asked for. scheduled: those
+    that were decided on while a schedule was on. queries: readings of the queue that a fault had an effect on.
     """
 
     seed: int
@@ -51,6 +62,7 @@ class Result:
     spread: int
     fallbacks: int
     overridden: int
+    scheduled: int
     queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
@@ -70,26 +82,32 @@ _POLICIES: tuple[dict[str, object], ...] = (
 
 
 @cache
-def policy(choice: int, fallback: int = 0) -> Policy:
+def policy(choice: int, fallback: int = 0, schedule: int = 0) -> Policy:
     """The shipped timings or others; with shorter ones, more happens in a simulated hour."""
-    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback])
+    one = _SCHEDULES[schedule]
+    schedules = {"schedules": [{"cron": "*/5 * * * *", "timezone": "UTC", **one}]} if one else {}
+    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback], **schedules)
 
 
 @contextmanager
 def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]:
     """The world of this seed after its faults; the recovery has not begun.
 
-    undisturbed: without on_unavailable and without what strikes beside the other misfortunes.
+    undisturbed: without on_unavailable, without schedules, and without what strikes beside the other misfortunes.
     """
     dice, more = Random(f"{seed}/episode"), Random(f"{seed}/disturbances")
     choice = dice.choice([0, 1, 1, 2, 3, 4])
     fallback = 0 if undisturbed else more.randrange(len(_FALLBACKS))
-    with simulated_world(seed, policy(choice, fallback), replicas=dice.choice([2, 2, 3])) as world:
+    hours = Random(f"{seed}/schedules")
+    schedule = 0 if undisturbed or not choice else hours.randrange(len(_SCHEDULES))
+    with simulated_world(seed, policy(choice, fallback, schedule), replicas=dice.choice([2, 2, 3])) as world:
         world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
+        if _SCHEDULES[schedule]:
+            world.redis.clock_s += hours.uniform(0.0, _EVERY_S)
         world.railway.keeps_omitted_regions = more.random() < 0.5
         world.railway.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
-        world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}, {world.replicas} replicas")
+        world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas")
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
@@ -158,6 +176,7 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         sum(one.placing is not None and len(one.placing.stored) > 1 for one in record.sent),
         len({one.intent for one in record.sent if one.read_depth is None and _is_fallback(record, one)}),
         sum(one.overridden for one in record.granted),
+        sum(_is_by_a_schedule(record, one) for one in record.granted),
         world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],
@@ -165,4 +184,11 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
 
 
 def _is_fallback(record: Record, sent: Sent) -> bool:
-    return sent.intent is not None and sent.intent.after > max(record.policy.min_replicas, sent.smallest)
+    if sent.intent is None:
+        return False
+    least = max([record.policy.min_replicas, *(limits.least for limits in sent.intent.limits)])
+    return sent.intent.after > max(least, sent.smallest)
+
+
+def _is_by_a_schedule(record: Record, granted: Granted) -> bool:
+    return any(limits != (record.policy.min_replicas, record.policy.max_replicas) for limits in granted.limits)

@@ -14,13 +14,15 @@ from unittest.mock import patch
 from controller.adapters.railway import reading
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import Regions
-from controller.adapters.redis import journal
+from controller.adapters.redis import journal, record
+from controller.adapters.redis import shadow as redis_shadow
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.record import NOW, Stored, Write, ms, write_of
 from controller.adapters.redis.scripts import script
 from controller.adapters.redis.shadow import Shadow
-from controller.core import history, plan, rules
-from controller.core.allowed import Allowed
+from controller.core import allowed as core_allowed
+from controller.core import history, plan, rules, schedule
+from controller.core.allowed import Allowed, allowed
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
 from controller.core.override import Override, Overrides
@@ -437,6 +439,42 @@ def _lost_overrides_stay_lost() -> AbstractContextManager[Any]:
         return found and replace(found, overrides=Overrides())
 
     return patch.object(Shadow, "known", forgetful)
+
+
+# Schedules
+
+
+@_mutant
+def _schedules_are_ignored() -> AbstractContextManager[Any]:
+    def of_no_hour(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
+        return allowed(policy.model_copy(update={"schedules": ()}), overrides, now)
+
+    return _both(
+        lambda: patch.object(rules, "allowed", of_no_hour),
+        lambda: patch.object(plan, "allowed", of_no_hour),
+    )
+
+
+@_mutant
+def _a_schedule_never_ends() -> AbstractContextManager[Any]:
+    in_force, begun = schedule.in_force, dict[Any, schedule.Stretch]()
+
+    def endless(schedules: Any, now: float) -> schedule.Stretch:
+        found = in_force(schedules, now)
+        return begun.setdefault(schedules, found) if found.place is not None else begun.get(schedules, found)
+
+    return patch.object(core_allowed, "in_force", endless)
+
+
+@_mutant
+def _each_leader_tells_of_a_schedule() -> AbstractContextManager[Any]:
+    """The record does not remember that it was told."""
+    read = record.history_of
+
+    def forgetful(*fields: Any) -> History:
+        return replace(read(*fields), schedule="")
+
+    return patch.object(redis_shadow, "history_of", forgetful)
 
 
 # Regions

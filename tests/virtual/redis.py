@@ -47,6 +47,8 @@ class RedisServer:
         self.lost_records_at: list[float] = []
         """When a worker's record alone was lost."""
         self.leapt_at: list[float] = []
+        self.steps: list[tuple[float, float]] = []
+        """Each time that its clock was set: when, and by how many seconds."""
         """When its clock was set forward, or when that could first be seen, if it was away or stood still then."""
         self._leapt_unseen = False
         self._is_down = False
@@ -84,6 +86,7 @@ class RedisServer:
 
     def step_clock(self, seconds: float) -> None:
         self.clock_s += seconds
+        self.steps.append((self.kernel.now, seconds))
         if seconds > 0:
             self.leapt_at.append(self.kernel.now)
             self._leapt_unseen = self._is_down or self._stands_still

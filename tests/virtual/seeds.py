@@ -34,6 +34,7 @@ class Sum:
     spread: int = 0
     fallbacks: int = 0
     overridden: int = 0
+    scheduled: int = 0
     queries: Counter[str] = field(default_factory=Counter)
     simulated_s: float = 0.0
     violating: list[tuple[int, list[str]]] = field(default_factory=list)
@@ -52,6 +53,7 @@ class Sum:
         self.spread += result.spread
         self.fallbacks += result.fallbacks
         self.overridden += result.overridden
+        self.scheduled += result.scheduled
         self.queries.update(result.queries)
         self.simulated_s += result.simulated_s
         if result.violations:
@@ -67,6 +69,7 @@ class Sum:
         self.spread += other.spread
         self.fallbacks += other.fallbacks
         self.overridden += other.overridden
+        self.scheduled += other.scheduled
         self.queries.update(other.queries)
         self.simulated_s += other.simulated_s
         self.violating += other.violating
@@ -84,6 +87,7 @@ class Sum:
             *([f"only {self.spread} updates of several regions"] if self.spread < self.seeds // 20 else []),
             *([f"only {self.fallbacks} fallbacks"] if self.fallbacks < self.seeds // 30 else []),
             *([f"only {self.overridden} overrides were acted by"] if self.overridden < self.seeds // 10 else []),
+            *([f"only {self.scheduled} changes by a schedule"] if self.scheduled < self.seeds // 10 else []),
             *(f"no reading of the queue was {what}" for what in unhurt),
         ]
 

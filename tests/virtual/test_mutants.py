@@ -9,6 +9,7 @@ import pytest
 
 from tests.virtual import test_operators as operators
 from tests.virtual import test_scenarios as scenarios
+from tests.virtual import test_schedules as schedules
 from tests.virtual.mutants import MUTANTS, mutated
 from tests.virtual.seeds import run_with
 
@@ -25,6 +26,13 @@ KILLERS: dict[str, Callable[..., None]] = {
     "a young memory is trusted": scenarios.test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits,
     "a command does not change the version": operators.test_a_command_changes_the_version_of_the_record,
     "an override never ends by itself": operators.test_a_paused_worker_stays_until_the_pause_is_over,
+    "a schedule never ends": (
+        schedules.test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_ends_is_told
+    ),
+    "each leader tells of a schedule": partial(
+        schedules.test_a_schedule_that_is_on_is_told_once_and_holds_for_the_next_leader,
+        lambda scene: scene.world.kill(scene.leader),
+    ),
     "lost overrides stay lost": partial(
         operators.test_a_held_count_outlives, lambda scene: operators.restart_redis(scene, "none")
     ),

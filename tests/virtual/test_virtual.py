@@ -59,6 +59,7 @@ def test_a_run_in_which_too_little_happened_fails_as_vacuous() -> None:
         "updates of several regions",
         "fallbacks",
         "overrides",
+        "by a schedule",
         "was old",
         "was failed",
         "was too slow",

@@ -31,7 +31,7 @@ from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy
 from tests.support.misfortunes import LinkMode
-from tests.support.record import Acquired, Calm, Granted, InForce, Life, Noted, Record, Sent
+from tests.support.record import Acquired, Calm, Granted, InForce, Life, Limits, Noted, Record, Sent, period_s
 from tests.support.sources import SOURCES
 from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
@@ -295,7 +295,16 @@ class SimulatedWorld:
             sure, maybe = InForce.in_record(recorded, now), InForce.in_record(recorded, now - _LONGEST_PASS_S)
             forced = any(one.kind != "pause" for one in maybe)
             granted = Granted(
-                self.kernel.now, who, holder, recorded["intent"], epoch, before, after, sure, overridden=forced
+                self.kernel.now,
+                who,
+                holder,
+                recorded["intent"],
+                epoch,
+                before,
+                after,
+                sure,
+                overridden=forced,
+                limits=tuple(Limits.at(self.worker, at) for at in self._moments_of_a_pass(now)),
             )
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
@@ -306,6 +315,14 @@ class SimulatedWorld:
                 trigger(process)
         elif model.name not in {"acquire", "renew", "release"}:
             process.life.learned.append(self.kernel.now)
+
+    def _moments_of_a_pass(self, now: float) -> list[float]:
+        """When it may have been decided on, by Redis' clock, which may have been set meanwhile."""
+        moments = [now, now - _LONGEST_PASS_S]
+        for at, seconds in self.redis.steps:
+            if self.kernel.now - at <= _LONGEST_PASS_S:
+                moments += [moment - seconds for moment in moments]
+        return moments
 
     def _sending(
         self, process: Process, operation: str, variables: Mapping[str, Any], headers: Mapping[str, str]
@@ -350,9 +367,18 @@ class SimulatedWorld:
 
     @property
     def wanted(self) -> int:
-        count = tier_replicas(self.worker, self.postgres.depth)
-        count = max(self.worker.min_replicas, min(self.worker.max_replicas, count))
+        limits = Limits.at(self.worker, self.redis.milliseconds / 1000)
+        count = max(limits.least, min(limits.most, tier_replicas(self.worker, self.postgres.depth)))
         return max(count, len(self.railway.stored)) if count else 0
+
+    def _same_hour_for(self, seconds: float) -> bool:
+        """Whether no schedule begins or ends within this time."""
+        now = self.redis.milliseconds / 1000
+        return all(
+            seconds <= edge - now % period_s(one) or now % period_s(one) >= edge
+            for one in self.worker.schedules
+            for edge in (one.on_for, period_s(one))
+        )
 
     @property
     def is_as_wanted(self) -> bool:
@@ -376,7 +402,8 @@ class SimulatedWorld:
         setbacks = int(memory.get("setbacks", "0"))
         pause = min(900.0, timing.landing_bound / 2 * 2**setbacks) if setbacks else 0.0
         unseen = 600.0 if "unseen_stop" in memory else 0.0
-        bound = 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
+        hours = max((period_s(one) for one in policy.schedules), default=0.0)
+        bound = hours + 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
         return bound + max(pause, unseen) + 2 * self.railway.draining_s
 
     def heal(self) -> None:
@@ -403,7 +430,7 @@ class SimulatedWorld:
             if self.railway.under_way:
                 healed_at = self.kernel.now  # what is held up on its way is a fault that has not ended yet
             bound_s = max(bound_s, self.bound_s)
-            if self.is_as_wanted:
+            if self.is_as_wanted and self._same_hour_for(stay_s + 2.0):
                 converged_at = self.kernel.now
         if converged_at is not None:
             changes = len(self.railway.changes)

@@ -26,6 +26,7 @@ from controller.loop.notifier import TargetReport
 from controller.loop.override_status import OverrideStatus
 from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
+from controller.loop.shadow_status import ShadowStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, Schedule
 from controller.web.health import Shown, health_body
@@ -90,6 +91,9 @@ RENDERED: Mapping[str, Mapping[Labels, float]] = {
     "autoscaler_worker_fault": {w(reason="NoProgress"): 1},
     "autoscaler_override_left_seconds": {w(override="hold"): 57.5},
     "autoscaler_schedule_active": {W: 1},
+    "autoscaler_shadow_replicas": {W: 3},
+    "autoscaler_shadow_worker_seconds": {w(policy="shadow"): 5400, w(policy="in_force"): 7200},
+    "autoscaler_shadow_implied_wait_seconds": {w(policy="shadow"): 12.5},
     "autoscaler_budget_spent_dollars": {w(budget="worker"): 1.25, _of(budget="all", worker=""): 33.5},
     "autoscaler_budget_amount_dollars": {w(budget="worker"): 2, _of(budget="all", worker=""): 40},
     "autoscaler_pool_replicas": {_of(pool="render"): 18},
@@ -191,6 +195,7 @@ async def leading() -> Shown:
     for jobs in (FINISHED[:1], FINISHED):
         clock.now += 5
         status.put(replace(last, service=ServiceTime(3.0, 3.0, len(jobs), finished=jobs)))
+    status.put_shadow("w", ShadowStatus(3, "Tier", "hold", "then", "then", 1.0, 1.5, 2.0, 0.0, 0.0, 12.5, None))
     status.counts.call("Redis", 0.3)
     status.turned()
     clock.now += 2.5

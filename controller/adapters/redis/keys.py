@@ -14,6 +14,7 @@ All our keys have one prefix with one hash tag, so that a script touches one slo
     {<prefix>:<environment>}:decided:<worker>   a stream: what was decided, each time that it changed
     {<prefix>:<environment>}:minutes:<worker>   a stream: jobs and workers each minute, for a day
     {<prefix>:<environment>}:tens:<worker>      a stream: the same each ten minutes, for as long as the history
+    {<prefix>:<environment>}:shadow             a hash: by worker, what a shadow policy would have by now
     {<prefix>:<environment>}:notified           a hash: what people were told of, and by which target
 """
 
@@ -42,6 +43,7 @@ class Keys:
         self.listening = f"{self._tag}:listening"
         self.records = f"{self._tag}:records"
         self.history = f"{self._tag}:history"
+        self.shadow = f"{self._tag}:shadow"
         self.notified = f"{self._tag}:notified"
 
     def worker(self, record: str) -> str:

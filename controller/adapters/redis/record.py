@@ -23,6 +23,7 @@
     read_at, unread, unread_at    when the queue was read, and how many cycles in a row could not read it
     queue_seen                the queue in which jobs were last seen
     overrides                 what operators have asked for, as one JSON text (see core/override.py)
+    schedule                  the schedule whose begin was told, and whose end was not
     spent                     worker-seconds by period, for budgets, as one JSON text (see core/budget.py)
     service, name             the owner: the service, and the worker's name when it was last written
 
@@ -69,6 +70,7 @@ _OURS = (
     *(f"pauses_{place + 1}" for place in range(pauses.PLACES)),
     *("start_at", "start_before", "start_after", "start_seen", "wants", "wanted_at", "unbroken_since", "window"),
     *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at", "overrides"),
+    "schedule",
     "spent",
     *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted", "intent_previous"),
     "intent_stops",
@@ -147,6 +149,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         unread_at=_stamp(fields, "unread_at"),
         watch=Watch.from_text(fields.get("watch")),
         overrides=Overrides.from_text(fields.get("overrides")),
+        schedule=fields.get("schedule", ""),
         spent=Spent.from_text(fields.get("spent")),
     )
 
@@ -220,6 +223,7 @@ def _other_texts_of(history: History) -> dict[str, str]:
         "queue_seen": history.queue_seen,
         "watch": "" if history.watch == Watch() else history.watch.as_text(),
         "overrides": history.overrides.as_text(),
+        "schedule": history.schedule,
         "spent": "" if history.spent is None else history.spent.as_text(),
         "start_before": _text(None if start is None else start.before),
         "start_after": _text(None if start is None else start.after),

@@ -42,6 +42,7 @@ class Shadow:
         self._change: Change | None = None
         self._change_at: _Anchor | None = None
         self._overrides = Overrides()
+        self._schedule = ""
         self._spent: Spent | None = None
         self.revision = 0
         """The highest revision that was seen of this memory."""
@@ -72,7 +73,7 @@ class Shadow:
         self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self.revision, self._count = fields["memory"], revision, history.count
-        self._overrides, self._spent = history.overrides, history.spent
+        self._overrides, self._schedule, self._spent = history.overrides, history.schedule, history.spent
         change, before = history.change, self._change
         known = self._change_at if change is not None and before is not None and change.id == before.id else None
         self._change = change
@@ -86,7 +87,8 @@ class Shadow:
             return None
         up, down = (anchor.age(now) if anchor else None for anchor in (self._up, self._down))
         age = self._change_at.age(now) if self._change_at else 0.0
-        return Known(up, down, self._count, self._change, age, self._overrides, self._spent)
+        copy = self._overrides, self._schedule, self._spent
+        return Known(up, down, self._count, self._change, age, *copy)
 
     def loss_of(self, stored: Stored) -> Loss:
         """What became of the record, compared with the copy."""

@@ -7,14 +7,17 @@ at a takeover the series of the old leader end and those of the new one begin. S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from controller.core.budget import ALL
 from controller.loop.budget_status import BudgetStatus
 from controller.loop.faults import CONDITIONS
 from controller.loop.pool_status import PoolStatus
+from controller.loop.shadow_status import ShadowStatus
 from controller.web.health import Shown, failing_since
 from controller.web.metrics.model import Metric, Sample, each_queue, each_worker, of_each_worker
+
+_HOUR_S = 3600.0
 
 
 def _age(shown: Shown) -> Iterator[Sample]:
@@ -44,6 +47,18 @@ def _overrides(shown: Shown) -> Iterator[Sample]:
         for override in last.overrides or ():
             left = max(0.0, override.left_s - (shown.status.age(name) or 0.0))
             yield Sample(left, {"worker": shown.mask.text(name), "override": override.override})
+
+
+def _shadows(figure: Callable[[ShadowStatus], Mapping[str, float | None]]) -> Callable[[Shown], Iterator[Sample]]:
+    """A sample for each worker with a shadow, and for each policy of the figure: shadow and in_force."""
+
+    def samples(shown: Shown) -> Iterator[Sample]:
+        for name, last in shown.status.workers.items():
+            for policy, value in ({} if last.shadow is None else figure(last.shadow)).items():
+                if value is not None:
+                    yield Sample(value, {"worker": shown.mask.text(name), "policy": policy})
+
+    return samples
 
 
 def _schedules(shown: Shown) -> Iterator[Sample]:
@@ -211,6 +226,30 @@ FIGURES = (
         "1 while one of the worker's schedules is on, 0 while none is; no sample without schedules.",
         _schedules,
         ("worker",),
+    ),
+    Metric(
+        "autoscaler_shadow_replicas",
+        "gauge",
+        "replicas",
+        "Replicas that the shadow policy would have; no sample without one.",
+        of_each_worker(lambda last: None if last.shadow is None else last.shadow.desired),
+        ("worker",),
+    ),
+    Metric(
+        "autoscaler_shadow_worker_seconds",
+        "gauge",
+        "seconds",
+        "Worker-seconds of the shadow policy and of the policy in force, in the same time.",
+        _shadows(lambda one: {"shadow": one.worker_hours * _HOUR_S, "in_force": one.worker_hours_in_force * _HOUR_S}),
+        ("worker", "policy"),
+    ),
+    Metric(
+        "autoscaler_shadow_implied_wait_seconds",
+        "gauge",
+        "seconds",
+        "Mean wait that the counts of each of the two policies imply; no sample while the time per job is unknown.",
+        _shadows(lambda one: {"shadow": one.implied_wait_s, "in_force": one.implied_wait_in_force_s}),
+        ("worker", "policy"),
     ),
     Metric(
         "autoscaler_budget_spent_dollars",

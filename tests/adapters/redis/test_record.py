@@ -150,6 +150,7 @@ def histories(draw: st.DrawFn) -> History:
         promise=draw(st.none() | promises()),
         start_ups=draw(st.lists(SECONDS, max_size=9).map(tuple)),
         queue_seen=draw(st.just("") | WORDS),
+        schedule=draw(st.just("") | WORDS),
         start=draw(st.none() | st.builds(Start, STAMPS, COUNTS, COUNTS, MAYBE)),
         read_at=read_at,
         unread=draw(st.integers(1, 99)) if is_unread else 0,
