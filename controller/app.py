@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, TextIO
@@ -21,7 +21,7 @@ from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.adapters.redis.shadow_fleets import RedisShadowFleets
 from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import ADAPTERS, Configuration
-from controller.core.ports import Clock, LeaderState
+from controller.core.ports import Clock, Journal, LeaderState
 from controller.core.shadow import ShadowFleets
 from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
@@ -155,7 +155,6 @@ async def opened(
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events, width=options.width)
     status = ControllerStatus(clock, policy.interval, _SOURCES, mask=mask)
-    redis_warnings, difference = Throttle(), Difference()
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)
         stack.enter_context(library_lines(log))
@@ -166,30 +165,13 @@ async def opened(
         journal = RedisJournal(redis, keys, clock, services=policy.target_ids)
         timed = TimedJournal(journal, clock, status.counts.call)
 
-        async def watch() -> LeaderState:
-            workers = runner.policy.workers
-            watched = await timed.watch(list(workers))
-            # Leave out workers that the policy no longer has: they would be shown and published again forever.
-            ours = {name: text for name, text in watched.published.items() if name in workers}
-            notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
-            for note in (*watched.problems, *notes):
-                if redis_warnings.lasted(note, clock.monotonic()) is not None:
-                    log.event("redis_warning", message=note)
-            if difference.is_news(status.policy, status.leader_policy, clock.monotonic()):
-                message = (
-                    f"the leader has another policy ({status.leader_policy}) than this replica ({status.policy}): "
-                    "a takeover would change what is wanted; deploy the same file to both"
-                )
-                log.event("policies_differ", message=message)
-            return watched
-
         leadership = Leadership(
             DryRunLeases() if options.dry_run else RedisLeases(redis, keys),
             clock,
             timing=timing,
             replica=settings.replica,
             report=_report_nothing if options.dry_run else log.event,
-            watch=watch,
+            watch=_watching(timed, keys, status, log, clock, lambda: runner.policy.workers),
             turning=lambda: not status.stands_still,
             waits_for_survivors=options.waits_for_survivors,
         )
@@ -244,6 +226,37 @@ async def opened(
         )
         parts = policy, journal, queue, platforms, ports, leadership, status, runner, log, options
         yield Controller(*parts, configuration, recorder, notifier, shadow, journal.left_behind)
+
+
+def _watching(
+    journal: Journal,
+    keys: Keys,
+    status: ControllerStatus,
+    log: Log,
+    clock: Clock,
+    workers: Callable[[], Collection[str]],
+) -> Callable[[], Awaitable[LeaderState]]:
+    """What a standby does at each look: it takes over what the leader shows, and says what is wrong with it."""
+    redis_warnings, difference = Throttle(), Difference()
+
+    async def watch() -> LeaderState:
+        names = workers()
+        watched = await journal.watch(list(names))
+        # Leave out workers that the policy no longer has: they would be shown and published again forever.
+        ours = {name: text for name, text in watched.published.items() if name in names}
+        notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
+        for note in (*watched.problems, *notes):
+            if redis_warnings.lasted(note, clock.monotonic()) is not None:
+                log.event("redis_warning", message=note)
+        if difference.is_news(status.policy, status.leader_policy, clock.monotonic()):
+            message = (
+                f"the leader has another policy ({status.leader_policy}) than this replica ({status.policy}): "
+                "a takeover would change what is wanted; deploy the same file to both"
+            )
+            log.event("policies_differ", message=message)
+        return watched
+
+    return watch
 
 
 def _shadow(
