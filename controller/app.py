@@ -171,7 +171,7 @@ async def opened(
             timing=timing,
             replica=settings.replica,
             report=_report_nothing if options.dry_run else log.event,
-            watch=_watching(timed, keys, status, log, clock, lambda: runner.policy.workers),
+            watch=_watching(timed, keys, status, log, clock=clock, workers=lambda: runner.policy.workers),
             turning=lambda: not status.stands_still,
             waits_for_survivors=options.waits_for_survivors,
         )
@@ -233,6 +233,7 @@ def _watching(
     keys: Keys,
     status: ControllerStatus,
     log: Log,
+    *,
     clock: Clock,
     workers: Callable[[], Collection[str]],
 ) -> Callable[[], Awaitable[LeaderState]]:

@@ -78,7 +78,7 @@ async def answers(client: httpx.AsyncClient) -> dict[str, Any]:
     for path, accept in (("/", "*/*"), ("/health", "*/*"), ("/metrics", "*/*"), ("/metrics", "text/plain")):
         answer = await client.get(path, headers={"Accept": accept})
         assert answer.status_code == 200, (path, answer.text)
-        assert "<script" not in answer.text
+        assert "<script>" not in answer.text, "only files are loaded"
     status = await client.get("/status")
     assert status.status_code == 200
     body: dict[str, Any] = json.loads(status.text, parse_constant=pytest.fail)
