@@ -174,6 +174,17 @@ CASES = {
         resolved=20,
         labels={"group": "g", "instance": "a"},
     ),
+    "a budget is nearly spent": Case(
+        alert="AutoscalerBudgetNear",
+        series={
+            f'autoscaler_budget_spent_dollars{{{A},worker="w",budget="worker"}}': "20x5 34x10 1x30",
+            f'autoscaler_budget_amount_dollars{{{A},worker="w",budget="worker"}}': "40x40",
+        },
+        quiet=5,
+        fires=13,
+        resolved=20,
+        labels={"group": "g", "worker": "w", "budget": "worker"},
+    ),
     "two policies": Case(
         alert="AutoscalerPoliciesDiffer",
         series={

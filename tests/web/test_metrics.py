@@ -28,7 +28,7 @@ from controller.loop.pool_status import PoolStatus
 from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.shadow_status import ShadowStatus
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy, Schedule
+from controller.policy import Policy, Schedule, WorkerSize
 from controller.web.health import Shown, health_body
 from controller.web.metrics import DEPRECATED, METRICS, Metric, metrics_body, prometheus_text
 from controller.web.metrics.replica import our_version
@@ -47,8 +47,9 @@ PROMISED = {
 }
 """The JSON for leading(): its keys are the contract."""
 ALWAYS = Schedule.model_validate({"cron": "* * * * *", "for": "1h", "timezone": "UTC", "min_replicas": 1})
+SIZED = WorkerSize.model_validate({"price_per_hour": "0.36$"})
 SCHEDULED = POLICY.model_copy(
-    update={"workers": {"w": POLICY.workers["w"].model_copy(update={"schedules": (ALWAYS,)})}}
+    update={"workers": {"w": POLICY.workers["w"].model_copy(update={"schedules": (ALWAYS,), "worker_size": SIZED})}}
 )
 W = (("worker", "w"),)
 EMPTY: Labels = ()
@@ -110,6 +111,7 @@ RENDERED: Mapping[str, Mapping[Labels, float]] = {
     "autoscaler_loop_lag_seconds": {EMPTY: 2.5},
     "autoscaler_last_success_timestamp_seconds": {W: 1_700_000_000},
     "autoscaler_worker_seconds_total": {W: 20},
+    "autoscaler_cost_dollars_total": {W: 0.002},
     "autoscaler_job_wait_seconds_count": {W: 1},
     "autoscaler_job_wait_seconds_sum": {W: 7},
     "autoscaler_is_leader": {EMPTY: 1},

@@ -52,6 +52,13 @@ def _dependencies(shown: Shown) -> Iterator[Sample]:
             yield Sample(source not in faults, {"dependency": source})
 
 
+def _costs(shown: Shown) -> dict[str, float]:
+    """By worker, in dollars; only of workers whose policy says what one of them uses."""
+    sizes = {name: worker.worker_size for name, worker in shown.policy.workers.items()}
+    seconds = shown.status.counts.worker_seconds
+    return {name: seconds[name] * size.price.per_second for name, size in sizes.items() if size and name in seconds}
+
+
 def _calls(shown: Shown) -> Iterator[Sample]:
     for dependency, seconds in sorted(shown.status.counts.calls.items()):
         yield Sample(seconds, {"dependency": dependency})
@@ -155,6 +162,14 @@ OWN = (
         "seconds",
         "Seconds times running workers, while this replica led.",
         by_worker(lambda shown: shown.status.counts.worker_seconds),
+        ("worker",),
+    ),
+    Metric(
+        "autoscaler_cost_dollars_total",
+        "counter",
+        "dollars",
+        "These seconds at the price of the worker's `worker_size` in the policy in force; no sample without one.",
+        by_worker(_costs),
         ("worker",),
     ),
     Metric(
