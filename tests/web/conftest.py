@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 
 from controller.config.timing import Timing
@@ -10,6 +12,9 @@ from controller.loop.status import ControllerStatus
 from controller.web.health import Shown
 from tests.support.sources import SOURCES
 from tests.web.stand_ins import POLICY, HandClock, NoLeases, silent
+
+collect_ignore = [] if find_spec("opentelemetry") else ["test_otlp.py"]
+"""`make test-lowest` installs no extra of OpenTelemetry's."""
 
 
 @pytest.fixture
