@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from controller.policy.types import Duration, IfUnset, Name, Part
+from controller.policy.types import Duration, IfUnset, Name, Part, web_address
 
 SHORTEST_S, LONGEST_S = 1.0, 60.0
 """Of `timeout`. A change may land late by that time; another leader waits LANDING_BOUND_MS, 60 s, for it to show."""
@@ -45,23 +45,12 @@ def _argv(value: object) -> tuple[str, ...]:
 
 
 def _address(value: str) -> str:
-    parts = split(value)
+    parts = web_address(value)
     if parts is None or any(one.isspace() or not one.isprintable() for one in value):
         raise PydanticCustomError("address", "is not an address; write https://HOST/PATH")
     if "@" in parts.netloc:
         raise PydanticCustomError("address", "contains a user or password; put a token into a variable, see bearer")
     return value
-
-
-def split(address: str) -> SplitResult | None:
-    """None: it is not the address of a web server."""
-    try:
-        parts = urlsplit(address)
-        is_one = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
-        (parts.hostname or "").encode("idna")
-    except (ValueError, UnicodeError):
-        return None
-    return parts if is_one else None
 
 
 def _limited(seconds: float) -> float:

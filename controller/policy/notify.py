@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from controller.core.notices import BY_DEFAULT, Kind
 from controller.core.text import bounds
 from controller.policy.document import Document, Path
-from controller.policy.types import Duration, IfUnset, Name, Part
+from controller.policy.types import Duration, IfUnset, Name, Part, web_address
 
 MOST_TARGETS = 10
 _LONGEST = 2_000
@@ -50,7 +49,7 @@ def _hidden(value: object) -> SecretStr:
 
 def _address(value: object) -> SecretStr:
     hidden = _hidden(value)
-    parts = _split(hidden.get_secret_value())
+    parts = web_address(hidden.get_secret_value())
     if parts is None:
         raise PydanticCustomError(
             "hidden", "is not an address; write https://HOST/PATH, best in a variable such as ${SLACK_URL}"
@@ -59,23 +58,12 @@ def _address(value: object) -> SecretStr:
 
 
 def _slack(address: SecretStr) -> SecretStr:
-    parts = _split(address.get_secret_value())
+    parts = web_address(address.get_secret_value())
     host = "" if parts is None else parts.hostname or ""
     is_discord = any(host == name or host.endswith(f".{name}") for name in _DISCORD)
     if parts is not None and is_discord and not parts.path.rstrip("/").endswith("/slack"):
         raise PydanticCustomError("hidden", "is Discord's own form, which takes no such message; add /slack at its end")
     return address
-
-
-def _split(address: str) -> SplitResult | None:
-    """None: it is not the address of a web server."""
-    try:
-        parts = urlsplit(address)
-        is_one = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
-        (parts.hostname or "").encode("idna")
-    except (ValueError, UnicodeError):
-        return None
-    return parts if is_one else None
 
 
 def some(value: object) -> object:
@@ -240,7 +228,7 @@ def notify_warnings(targets: Sequence[Target], document: Document) -> Iterator[t
             if getattr(target, key) is not None and origin is not None and not origin.variables:
                 name = {"slack": "SLACK_URL", "webhook": "ALERT_URL"}.get(key, "ALERT_SECRET")
                 yield document.place(path), f"is a secret, and stands in the file; put it into a variable: ${{{name}}}"
-        parts = _split(target.address)
+        parts = web_address(target.address)
         if parts is not None and parts.scheme == "http" and not _is_near(parts.hostname or ""):
             words = "is http://, so that everybody on the way can read the messages and the address; write https://"
             yield document.place(("notify", index, target.kind)), words

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -197,3 +198,14 @@ def _kinds(annotation: Any) -> Iterator[Any]:
             yield from _kinds(one)
     else:
         yield annotation
+
+
+def web_address(address: str) -> SplitResult | None:
+    """None: it is not the address of a web server."""
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+        (parts.hostname or "").encode("idna")
+    except (ValueError, UnicodeError):
+        return None
+    return parts if is_one else None
