@@ -152,7 +152,8 @@ class Place:
             return sql.SQL(", NULL::text[] AS holders")
         name = sql.SQL("left(({})::text, {})").format(self._sql(form.held_by, self.tables[0]), _LONGEST_HOLDER)
         return sql.SQL(
-            ", (SELECT CASE WHEN count(*) < {most} THEN coalesce(array_agg(DISTINCT coalesce(h.holder, '')), '{{}}') END "
+            ", (SELECT CASE WHEN count(*) < {most} THEN "
+            "coalesce(array_agg(DISTINCT coalesce(h.holder, '')), '{{}}') END "
             "FROM ({rows} LIMIT {most}) AS h) AS holders"
         ).format(rows=self._rows(form.processing, sql.SQL("{} AS holder").format(name), live), most=_MOST_HELD)
 
