@@ -532,8 +532,7 @@ def test_every_condition_has_an_event_and_each_fault_has_words_for_its_end() -> 
 
 def test_what_else_sets_the_count_is_a_warning_with_its_fix_and_no_fault() -> None:
     seen = replace(fleet(3, 3), contenders=("HorizontalPodAutoscaler web", "ScaledObject web"))
-    policy = WorkerPolicy.model_construct()
-    (condition,) = conditions(Look(policy, seen, jobs(5), History(), START, BOUND))
+    (condition,) = conditions(Look(policy(), seen, jobs(5), History(), START, BOUND))
     assert (condition.reason, condition.degrades, condition.is_told) == (Reason.CONTENDED, False, True)
     assert condition.words.startswith("HorizontalPodAutoscaler web and ScaledObject web set the count")
     assert "take the worker out of this policy" in condition.words
