@@ -224,7 +224,7 @@ class Platform(Protocol):
         """None: it sets no limit that is known, and no cycle waits for one."""
 
     def chooser(self, service: str) -> Chooser | None:
-        """None: nobody can tell it which instances of that service go."""
+        """None: it chooses by itself which instances of that service go."""
 
 
 class Recalled(NamedTuple):

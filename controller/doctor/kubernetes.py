@@ -89,7 +89,7 @@ async def idle_first(
     about, else_ = "idle first", "so a scale-down goes by how many jobs run, and may remove a busy pod"
     chooser = platform.chooser(key)
     if chooser is None:
-        return ok(about, f"nobody can tell {target.resource} which pods go, {else_}")
+        return ok(about, f"which pods of {target.resource} go cannot be chosen, {else_}")
     if holders is None:
         fix = "name the column with the pod's name in queue.columns.locked_by, if there is one"
         return ok(about, f"the queue does not tell who holds a job, {else_}; {fix}")

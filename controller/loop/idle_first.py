@@ -60,7 +60,7 @@ class IdleFirst:
             if acts:
                 await self._keep(plan)
         except Unavailable as unavailable:
-            self._say(unavailable)
+            self._warn(unavailable)
             return first
         self._throttle.over()
         return plan
@@ -73,7 +73,7 @@ class IdleFirst:
         if found is not None and found.busy:
             await self._chooser.keep(found.busy, send.change)
 
-    def _say(self, unavailable: Unavailable) -> None:
+    def _warn(self, unavailable: Unavailable) -> None:
         if self._throttle.lasted("", self._clock.monotonic()) is not None:
             message = f"which workers are busy is not used for this scale-down, only how many jobs run: {unavailable}"
             self._report("busy_unknown", worker=self._worker, message=message)

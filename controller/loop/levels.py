@@ -145,8 +145,8 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "busy_unknown",
         "warning",
         (
-            "which instances hold jobs could not be read, or not be told to the platform, so a scale-down went by how many "
-            "jobs run, see docs/queues.md#how-is-it-known-who-holds-a-job; once a minute at most"
+            "which instances hold jobs could not be read, or not be told to the platform, so a scale-down went by how "
+            "many jobs run, see docs/queues.md#how-is-it-known-who-holds-a-job; once a minute at most"
         ),
     ),
     ("workers_crash", "error", "workers crash and none runs, see docs/reasons.md#which-faults-can-a-service-have"),

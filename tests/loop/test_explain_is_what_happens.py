@@ -70,7 +70,7 @@ class Service:
         return Requests(0, 1000, 3600.0, 0.0)
 
     def chooser(self, service: str) -> None:
-        """Nobody can tell it which replicas go."""
+        """It chooses by itself which replicas go."""
 
 
 def silent(name: str, /, **fields: object) -> None:

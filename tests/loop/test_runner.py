@@ -136,7 +136,7 @@ class Services:
         return Requests(0, 1000, 3600.0, self.pace_s)
 
     def chooser(self, service: str) -> None:
-        """Nobody can tell it which replicas go."""
+        """It chooses by itself which replicas go."""
 
 
 class Memory:

@@ -131,7 +131,7 @@ async def test_who_no_longer_leads_patches_nothing() -> None:
         assert costs(workload) == [None] * 5
 
 
-async def test_so_many_patches_are_not_made_for_one_change() -> None:
+async def test_more_than_200_patches_are_not_made_for_one_change() -> None:
     async with chosen(300) as (fake, workload, chooser):
         await chooser.instances()
         with pytest.raises(Unavailable, match="201 patches of pods before this change, and 200 are the limit"):
