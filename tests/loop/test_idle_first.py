@@ -1,0 +1,109 @@
+"""Before a scale-down the platform is told who is to stay: in which order, and what if it cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import pytest
+
+from controller.core.model import Change, Instances, QueueDepth
+from controller.core.ports import LeaseLost, Receipt, Unavailable
+from controller.loop.cycle import Cycle, Outcome
+from controller.policy import Policy
+from controller.policy import Queue as QueuePolicy
+from tests.loop.test_runner import LEASE, Jobs, Services, Stage
+from tests.support.sources import RAILWAY
+
+pytestmark = pytest.mark.virtual_time
+POLICY = Policy.model_validate(
+    {
+        "workers": {
+            "mail": {
+                "service": "svc",
+                "queue": {"table": "mail"},
+                "tiers": [{"replicas": 1}],
+                "max_replicas": 5,
+                "scale_down": {"cooldown": "0s", "stabilization_window": "0s"},
+            }
+        }
+    }
+)
+
+
+@dataclass
+class HeldJobs(Jobs):
+    """Jobs that are in progress; of whom depths() is asked, it always tells."""
+
+    holders: tuple[str, ...] = ("a", "c")
+
+    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
+        return QueueDepth(0, len(self.holders), holders=self.holders)
+
+
+@dataclass
+class Named(Services):
+    """Five instances with names, which can be told who stays. done: what it was asked for, in its order."""
+
+    refuses: Exception | None = None
+    done: list[str] = field(default_factory=list)
+
+    def chooser(self, service: str) -> Named:  # type: ignore[override]  # this one can
+        return self
+
+    async def instances(self) -> Instances:
+        self.done.append("names")
+        return Instances(("a", "b", "c", "d", "e"))
+
+    async def keep(self, names: Collection[str], change: Change) -> None:
+        self.done.append(f"keep {' '.join(names)}")
+        if self.refuses is not None:
+            raise self.refuses
+
+    async def scale(self, service: str, change: Change, observed: object) -> Receipt:
+        self.done.append(f"scale to {change.after}")
+        return Receipt.ACCEPTED
+
+
+async def passed(jobs: HeldJobs, platform: Named) -> tuple[Cycle, Stage]:
+    stage = Stage(jobs, platform, policy=POLICY)
+    (cycle,) = await stage.runner.tick(LEASE)
+    return cycle, stage
+
+
+async def test_who_stays_is_told_before_the_count_is_sent() -> None:
+    platform = Named(replicas=5)
+    cycle, _ = await passed(HeldJobs(), platform)
+    assert platform.done == ["names", "keep a c", "scale to 2"]
+    assert "2 workers hold the jobs in progress, by name" in cycle.message
+
+
+async def test_if_it_cannot_be_told_the_first_plan_holds_and_an_event_says_so() -> None:
+    platform = Named(replicas=5, refuses=Unavailable(RAILWAY, "is closed"))
+    cycle, stage = await passed(HeldJobs(), platform)
+    assert (cycle.outcome, platform.done) == (Outcome.APPLIED, ["names", "keep a c", "scale to 1"])
+    (event,) = [line for line in stage.lines if line["event"] == "busy_unknown"]
+    assert event["message"].endswith("only how many jobs run: Railway: is closed")
+
+
+async def test_who_lost_the_lease_by_then_sends_nothing() -> None:
+    platform = Named(replicas=5, refuses=LeaseLost("another leads"))
+    cycle, _ = await passed(HeldJobs(), platform)
+    assert (cycle.outcome, platform.done) == (Outcome.FENCED, ["names", "keep a c"])
+
+
+async def test_without_a_job_in_progress_no_name_is_asked_for() -> None:
+    platform = Named(replicas=5)
+    await passed(HeldJobs(holders=()), platform)
+    assert platform.done == ["scale to 1"]
+
+
+async def test_where_all_hold_jobs_their_names_are_read_anew_only_once_they_may_have_changed() -> None:
+    platform, jobs = Named(replicas=3), HeldJobs(holders=("a", "b", "c"))
+    _, stage = await passed(jobs, platform)
+    for _ in range(3):
+        await stage.runner.tick(LEASE)
+    assert platform.done == ["names"]
+    jobs.holders = ("a", "b")
+    await stage.runner.tick(LEASE)
+    assert platform.done == ["names", "names", "keep a b", "scale to 2"]
