@@ -17,7 +17,7 @@ from tests.core.test_decide import NOW, history, observed, policy
 from tests.core.test_plan import KNOWN, seen
 from tests.support.sources import POSTGRESQL
 
-PODS = ("render-7d9f-abc12", "render-7d9f-abc1", "web-1", "my.app-0")
+PODS = ("render-7d9f-abc12", "render-7d9f-abc1", "web-1", "my", "my.app-0")
 
 
 @pytest.mark.parametrize(

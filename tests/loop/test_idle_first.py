@@ -16,19 +16,13 @@ from tests.loop.test_runner import LEASE, Jobs, Services, Stage
 from tests.support.sources import RAILWAY
 
 pytestmark = pytest.mark.virtual_time
-POLICY = Policy.model_validate(
-    {
-        "workers": {
-            "mail": {
-                "service": "svc",
-                "queue": {"table": "mail"},
-                "tiers": [{"replicas": 1}],
-                "max_replicas": 5,
-                "scale_down": {"cooldown": "0s", "stabilization_window": "0s"},
-            }
-        }
-    }
-)
+WORKER = {
+    "service": "svc",
+    "queue": {"table": "mail"},
+    "tiers": [{"replicas": 1}],
+    "max_replicas": 5,
+    "scale_down": {"cooldown": "0s", "stabilization_window": "0s"},
+}
 
 
 @dataclass
@@ -46,6 +40,7 @@ class Named(Services):
     """Five instances with names, which can be told who stays. done: what it was asked for, in its order."""
 
     refuses: Exception | None = None
+    names: tuple[str, ...] = ("a", "b", "c", "d", "e")
     done: list[str] = field(default_factory=list)
 
     def chooser(self, service: str) -> Named:  # type: ignore[override]  # this one can
@@ -53,7 +48,7 @@ class Named(Services):
 
     async def instances(self) -> Instances:
         self.done.append("names")
-        return Instances(("a", "b", "c", "d", "e"))
+        return Instances(self.names)
 
     async def keep(self, names: Collection[str], change: Change) -> None:
         self.done.append(f"keep {' '.join(names)}")
@@ -65,8 +60,9 @@ class Named(Services):
         return Receipt.ACCEPTED
 
 
-async def passed(jobs: HeldJobs, platform: Named) -> tuple[Cycle, Stage]:
-    stage = Stage(jobs, platform, policy=POLICY)
+async def passed(jobs: HeldJobs, platform: Named, **more: object) -> tuple[Cycle, Stage]:
+    policy = Policy.model_validate({"workers": {"mail": {**WORKER, **more}}})
+    stage = Stage(jobs, platform, policy=policy)
     (cycle,) = await stage.runner.tick(LEASE)
     return cycle, stage
 
@@ -99,11 +95,11 @@ async def test_without_a_job_in_progress_no_name_is_asked_for() -> None:
 
 
 async def test_where_all_hold_jobs_their_names_are_read_anew_only_once_they_may_have_changed() -> None:
-    platform, jobs = Named(replicas=3), HeldJobs(holders=("a", "b", "c"))
-    _, stage = await passed(jobs, platform)
+    platform, jobs = Named(replicas=3, names=("a", "b", "c")), HeldJobs(holders=("a", "b", "c"))
+    _, stage = await passed(jobs, platform, jobs_per_worker=1)
     for _ in range(3):
         await stage.runner.tick(LEASE)
     assert platform.done == ["names"]
-    jobs.holders = ("a", "b")
+    platform.names, jobs.holders = ("a", "b", "x"), ("x", "x pid:2", "x pid:3")
     await stage.runner.tick(LEASE)
-    assert platform.done == ["names", "names", "keep a b", "scale to 2"]
+    assert platform.done == ["names", "names", "keep x", "scale to 1"]
