@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sys
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
 from controller.core.model import Change, Instances, QueueDepth
-from controller.core.ports import LeaseLost, Receipt, Unavailable
+from controller.core.ports import DepthRequest, LeaseLost, Receipt, Unavailable
 from controller.loop.cycle import Cycle, Outcome
 from controller.policy import Policy
-from controller.policy import Queue as QueuePolicy
 from tests.loop.test_runner import LEASE, Jobs, Services, Stage
 from tests.support.sources import RAILWAY
 
@@ -27,12 +27,15 @@ WORKER = {
 
 @dataclass
 class HeldJobs(Jobs):
-    """Jobs that are in progress; of whom depths() is asked, it always tells."""
+    """Jobs that are in progress. asked: for each reading, whether it was asked who holds them."""
 
     holders: tuple[str, ...] = ("a", "c")
+    asked: list[bool] = field(default_factory=list)
 
-    async def depth(self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0) -> QueueDepth:
-        return QueueDepth(0, len(self.holders), holders=self.holders)
+    async def depths(self, requests: Mapping[str, DepthRequest]) -> AsyncIterator[tuple[str, QueueDepth | Unavailable]]:
+        for name, request in requests.items():
+            self.asked.append(request.holders)
+            yield name, QueueDepth(0, len(self.holders), holders=self.holders if request.holders else None)
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Named(Services):
         return Receipt.ACCEPTED
 
 
-async def passed(jobs: HeldJobs, platform: Named, **more: object) -> tuple[Cycle, Stage]:
+async def passed(jobs: HeldJobs, platform: Services, **more: object) -> tuple[Cycle, Stage]:
     policy = Policy.model_validate({"workers": {"mail": {**WORKER, **more}}})
     stage = Stage(jobs, platform, policy=policy)
     (cycle,) = await stage.runner.tick(LEASE)
@@ -103,3 +106,14 @@ async def test_where_all_hold_jobs_their_names_are_read_anew_only_once_they_may_
     platform.names, jobs.holders = ("a", "b", "x"), ("x", "x pid:2", "x pid:3")
     await stage.runner.tick(LEASE)
     assert platform.done == ["names", "names", "keep x", "scale to 1"]
+
+
+async def test_where_the_platform_chooses_by_itself_nothing_of_this_is_loaded_or_asked_of_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "controller.loop.idle_first", raising=False)
+    platform, jobs = Services(replicas=5, willing=True), HeldJobs()
+    await passed(jobs, platform)
+    assert platform.asked_for == [("svc", 1)]
+    assert "controller.loop.idle_first" not in sys.modules
+    assert jobs.asked == [False]
