@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 from controller.fake_kubernetes.cluster import Cluster, Pod, Workload, since
 from controller.fake_kubernetes.kinds import DEPLOYMENT
@@ -43,7 +44,7 @@ def pod(cluster: Cluster, one: Workload, which: Pod) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "name": which.name,
         "namespace": one.namespace,
-        "uid": f"{one.uid[:-12]}{abs(hash(which.name)) % 10**12:012d}",
+        "uid": f"{one.uid[:-12]}{crc32(which.name.encode()):012d}",
         "labels": which.labels,
         "annotations": which.annotations,
         "resourceVersion": str(one.version),
