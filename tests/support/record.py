@@ -131,6 +131,21 @@ class Change(NamedTuple):
     intent: str
 
 
+class Written(NamedTuple):
+    """A write that a platform with a fence made for one of our requests, also one that changed nothing.
+
+    read: the version of the target that its sender had read last. found: the target's version when it was written.
+    """
+
+    at: float
+    by: str
+    intent: str
+    before: int
+    after: int
+    read: str
+    found: str
+
+
 class Moved(NamedTuple):
     """The regions of the stored configuration were changed. until: when others' change reached the deployment."""
 
@@ -194,6 +209,7 @@ class Record:
     sent: list[Sent] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
     noted: list[Noted] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     lost_data_at: list[float] = field(default_factory=list)
