@@ -102,7 +102,8 @@ class Sent(NamedTuple):
     """A mutation at the moment when its first byte left, with what its sender had read last.
 
     knows_readings: False if the sender died before it said what it had read. smallest: the smallest count but 0 by what
-    it had read, one in each region. placing: None if it is no update, or if that is not recorded.
+    it had read, one in each region. placing: None if it is no update, or if that is not recorded. read_version: of the
+    target, by the same reading as read_count; "" where the platform has no fence.
     """
 
     at: float
@@ -118,6 +119,7 @@ class Sent(NamedTuple):
     knows_readings: bool = True
     smallest: int = 1
     placing: Placing | None = None
+    read_version: str = ""
 
 
 class Change(NamedTuple):

@@ -8,6 +8,7 @@ of its count, from any sender, is in `changes`, and every write that a controlle
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -106,7 +107,6 @@ class Kubernetes:
         self.hits: Counter[str] = Counter()
         self.when_applied: list[Callable[[], None]] = []
         self._bad: dict[str, tuple[Fault, float]] = {}
-        self._rollout = 0
         kernel.after(_EVERY_S, self._look_after_the_pods)
 
     def _look_after_the_pods(self) -> None:
@@ -141,10 +141,12 @@ class Kubernetes:
     # Bad days
 
     def have_bad_reads(self, kind: str, seconds: float) -> None:
-        self._bad["read"] = Fault(kind), self.kernel.now + seconds
+        """Of all, or of those of pods alone."""
+        on = self.random.choice(["read", "read", "read", "/pods"])
+        self._bad["GET"] = Fault(kind, on=on), self.kernel.now + seconds
 
     def have_bad_mutations(self, kind: str, seconds: float) -> None:
-        self._bad["change"] = Fault(kind), self.kernel.now + seconds
+        self._bad["PATCH"] = Fault(kind), self.kernel.now + seconds
 
     def be_well(self) -> None:
         self._bad.clear()
@@ -166,9 +168,12 @@ class Kubernetes:
         self.trace.note("kubernetes", "annotated", f"resourceVersion {self.workload.version}")
 
     def deploy_by_hand(self, *, reset: bool) -> None:
-        """A new template; reset: of a manifest that names a count, too."""
+        """A new template; reset: of a manifest that names a count, too, and sometimes the object is made anew."""
         if reset:
             self._scale(1, _DEPLOY)
+        if reset and self.random.random() < 0.3:
+            self.workload.uid = str(uuid.uuid4())
+            self.workload.pods.clear()
         self.rollouts += 1
         self.cluster.roll_out(self.workload)
         self.cluster.advance(self.kernel.now)
@@ -192,9 +197,8 @@ class Kubernetes:
     # Requests
 
     def receive(self, request: Request, sender: Sender, reply: Reply) -> None:
-        what = "change" if request.method == "PATCH" else "read"
-        fault, until = self._bad.get(what, (None, 0.0))
-        if fault is None or self.kernel.now >= until:
+        fault, until = self._bad.get(request.method, (None, 0.0))
+        if fault is None or self.kernel.now >= until or not fault.matches(request.method, request.path):
             return self._answer(reply, self._carry_out(request, sender))
         self.hits[fault.kind] += 1
         self.trace.note("kubernetes", "bad day", f"{request.method} of {sender.who}: {fault.kind}")

@@ -377,6 +377,7 @@ class SimulatedWorld:
             # A restart, too, is for a count that was decided on what is stored, which the deployment need not have yet.
             smallest=max(process.read_regions, len(placing.stored) if placing is not None else 1),
             placing=placing if operation == "ServiceInstanceUpdate" else None,
+            read_version=process.read_version,
         )
         self.record.sent.append(sent)
         self.trace.note(
