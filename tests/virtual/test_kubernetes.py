@@ -27,7 +27,7 @@ def failed(scene: Stage) -> list[str]:
     return [entry.detail for entry in scene.world.trace.entries if '"outcome": "failed"' in entry.detail]
 
 
-def test_a_change_that_arrives_after_somebody_else_wrote_is_refused_whoever_leads_by_then() -> None:
+def test_a_change_that_arrives_after_somebody_else_wrote_is_refused_also_when_its_sender_is_gone() -> None:
     with on(DEPLOYMENT) as (scene, cluster):
         scene.burst()
         cluster.have_bad_mutations("late", 1)
