@@ -5,8 +5,10 @@ Otherwise as in test_scenarios.py.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -15,16 +17,19 @@ from tests.virtual import kubernetes
 from tests.virtual.kubernetes import Kubernetes
 from tests.virtual.test_scenarios import Stage, stage
 
+SOON_DOWN: dict[str, Any] = {"scale_down": {"cooldown": "20s"}}
+
 
 @contextmanager
-def on(kind: Kind) -> Iterator[tuple[Stage, Kubernetes]]:
-    with stage(**kubernetes.target(kind.name)) as scene:
+def on(kind: Kind, **worker: Any) -> Iterator[tuple[Stage, Kubernetes]]:
+    with stage(**kubernetes.target(kind.name), **worker) as scene:
         assert isinstance(scene.world.platform, Kubernetes)
         yield scene, scene.world.platform
 
 
-def failed(scene: Stage) -> list[str]:
-    return [entry.detail for entry in scene.world.trace.entries if '"outcome": "failed"' in entry.detail]
+def cycles(scene: Stage) -> list[dict[str, Any]]:
+    """Their lines in the log."""
+    return [json.loads(one.detail) for one in scene.world.trace.entries if '"event": "reconcile"' in one.detail]
 
 
 def test_a_change_that_arrives_after_somebody_else_wrote_is_refused_also_when_its_sender_is_gone() -> None:
@@ -59,10 +64,10 @@ def test_a_write_whose_answer_is_lost_is_seen_and_not_made_again() -> None:
 
 
 def test_a_scale_that_omits_its_zero_is_at_zero() -> None:
-    with on(CUSTOM) as (scene, _):
+    with on(CUSTOM, **SOON_DOWN) as (scene, _):
         scene.world.postgres.swing(0)
-        scene.world.run_for(200)
-        assert (scene.counts, len(scene.world.record.sent)) == ([0], 1)
+        scene.world.run_for(60)
+        assert (scene.counts, cycles(scene)[-1]["configured"]) == ([0], 0)
         scene.judge()
 
 
@@ -77,17 +82,17 @@ def test_a_token_that_expired_costs_no_cycle_once_its_file_has_the_next(late_s: 
     with on(DEPLOYMENT) as (scene, cluster):
         cluster.rotate_the_token(late_s)
         scene.world.run_for(14)
-        assert any("HTTP 401" in words for words in failed(scene)) is fails
+        assert any("HTTP 401" in line["message"] for line in cycles(scene)) is fails
         scene.burst()
         scene.until(lambda: scene.counts == [4])
         scene.judge()
 
 
-def test_a_rollout_that_is_paused_in_its_middle_is_scaled_all_the_same() -> None:
-    with on(DEPLOYMENT) as (scene, cluster):
+def test_a_rollout_that_is_paused_in_its_middle_is_scaled_to_zero_all_the_same() -> None:
+    with on(DEPLOYMENT, **SOON_DOWN) as (scene, cluster):
         cluster.deploy_by_hand(reset=False)
         cluster.workload.paused = True
-        scene.burst()
-        scene.world.run_for(20)
-        assert (scene.counts, cluster.running, cluster.workload.paused) == ([4], 4, True)
+        scene.world.postgres.swing(0)
+        scene.world.run_for(30)
+        assert (scene.counts, cluster.running, cluster.workload.paused) == ([0], 0, True)
         scene.judge()
