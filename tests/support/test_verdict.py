@@ -19,6 +19,7 @@ from tests.support.record import (
     Record,
     Sent,
     TakeOver,
+    Written,
 )
 from tests.support.verdict import violations
 from tests.virtual.episode import PLATFORMS
@@ -58,6 +59,14 @@ BREACHES: dict[str, tuple[Callable[[Record], object], str]] = {
     "a calm was left again": (lambda one: one.calms.append(Calm(60.0, 9.0, 1, 1, 1, 61.0, 62.0)), "changed again"),
     "a take-over is slow": (lambda one: one.take_overs.append(TakeOver(60.0, "kill", 15.1, 15.0)), "after 15.10 s"),
     "a take-over never ends": (lambda one: one.take_overs.append(TakeOver(60.0, "kill", None, 15.0)), "never"),
+    "a write lands over another": (
+        lambda one: one.written.append(Written(36.0, "a", "y", 4, 5, read="7", found="8")),
+        "over version 8 and had read 7",
+    ),
+    "a count is not the one that was read": (
+        lambda one: one.sent.append(sent(36.0, 8, 30.0, "z")._replace(read_count=1, read_version="7")),
+        "decided on 0 → 4, and had read 1",
+    ),
     "a bug": (lambda one: one.bugs.append("crashed"), "bug: crashed"),
 }
 
