@@ -7,8 +7,9 @@ the shared one, and one that failed is read alone, after the quick ones. countin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from controller.adapters.postgres.counting import Asked, Counting
 from controller.adapters.postgres.lane import CannotConnect, Lane
@@ -18,8 +19,11 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 
 Answer = QueueDepth | Unavailable
+T = TypeVar("T")
 _SLOW_SHARE = 0.5
 """A reading that took more than this share of its timeout moves to its own connection next time."""
+_MOST_TOGETHER = 50
+"""Queues in one round trip. If one of them fails or is slow, only these are read alone."""
 _QUICK_SHARE = 0.1
 """A reading that took less than this share of its timeout returns to the shared connection."""
 
@@ -45,38 +49,45 @@ class Readings:
         beside = {name: one for name, one in asked.items() if self._needs_own_connection(one)}
         shared = {name: one for name, one in asked.items() if name not in beside}
         quick = {name: one for name, one in shared.items() if one.key not in self._failed_last}
-        together = asyncio.create_task(self._together(quick))
+        batches = [dict(some) for some in _batches(list(quick.items()))]
+        refused: list[CannotConnect] = []
+        reading = [asyncio.create_task(self._together(batch, refused)) for batch in batches]
+        together = {name: task for batch, task in zip(batches, reading, strict=True) for name in batch}
+        ended: asyncio.Queue[asyncio.Task[Answer]] = asyncio.Queue()
         # In this order they get the shared connection: a queue that failed last time keeps no other one waiting.
         tasks = {
-            asyncio.create_task(self._answer(name, one, together if name in shared else None)): name
+            asyncio.create_task(self._answer(name, one, reading if name in shared else [], together.get(name))): name
             for name, one in {**quick, **shared, **beside}.items()
         }
-        left = set(tasks)
+        for task in tasks:
+            task.add_done_callback(ended.put_nowait)
         try:
-            while left:
-                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                for one in done:
-                    yield tasks[one], one.result()
+            for _ in tasks:
+                one = await ended.get()
+                yield tasks[one], one.result()
         finally:
-            await _end((together, *tasks))
+            await _end((*reading, *tasks))
 
     def _needs_own_connection(self, one: Asked) -> bool:
         """A slow queue, or one with its own timeout, gets its own connection, unless it is the only queue."""
         may_be_slow = one.key in self._slow or one.queue.timeout is not None
         return may_be_slow and len(self._known) > 1
 
-    async def _together(self, quick: Mapping[str, Asked]) -> Mapping[str, Answer]:
+    async def _together(self, quick: Mapping[str, Asked], refused: list[CannotConnect]) -> Mapping[str, Answer]:
         """Reads these on the shared connection, in one round trip.
 
         Those that are not in the answer must be read alone, since one of them failed and it is unknown which.
+        refused: set if the connection could not be opened; then the next of this reading do not wait for it, too.
         """
-        if not quick:
-            return {}
         batch = list(quick.values())
         timeout_s = batch[0].timeout_s  # of them all: with one of its own, a queue is here only if it is the only queue
         async with self._lanes.main.turn:
+            if refused:
+                return dict.fromkeys(quick, refused[0])
             if len(batch) == 1:
                 return dict.fromkeys(quick, await self._alone(self._lanes.main, batch[0]))
+            with contextlib.suppress(Unavailable):  # which the reading itself says
+                await self._lanes.on_main(None, lambda lane: self._counting.prepare(lane, batch, timeout_s), timeout_s)
             began = asyncio.get_running_loop().time()
             answers: Sequence[Answer]
             try:
@@ -84,6 +95,7 @@ class Readings:
                     None, lambda lane: self._counting.depths(lane, batch, timeout_s), timeout_s
                 )
             except CannotConnect as unavailable:
+                refused.append(unavailable)
                 answers = [unavailable] * len(batch)
             except Unavailable:
                 answers = []
@@ -92,11 +104,22 @@ class Readings:
                 self._slow |= {one.key for one in batch}
         return dict(zip(quick, answers, strict=False))
 
-    async def _answer(self, name: str, one: Asked, together: asyncio.Task[Mapping[str, Answer]] | None) -> Answer:
-        """together: the reading of the quick ones, which is waited for; None: this one needs its own connection."""
+    async def _answer(
+        self,
+        name: str,
+        one: Asked,
+        shared: Collection[asyncio.Task[Any]],
+        together: asyncio.Task[Mapping[str, Answer]] | None,
+    ) -> Answer:
+        """shared: all that is read together on the shared connection; empty: this one needs its own connection.
+
+        together: the one of these that it is in, if any.
+        """
+        if together is None and shared:
+            await asyncio.wait(shared)
         answer = None if together is None else (await together).get(name)
         if answer is None:
-            on_its_own = together is None or self._needs_own_connection(one)
+            on_its_own = not shared or self._needs_own_connection(one)
             answer = await (self._beside(one) if on_its_own else self._on_shared(one))
         return answer if isinstance(answer, Unavailable) else await self._remarks.added_to(answer, one.queue)
 
@@ -141,6 +164,11 @@ class Readings:
         else:
             self._failed_last.discard(one.key)
         return answer
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(items), _MOST_TOGETHER):
+        yield items[begin : begin + _MOST_TOGETHER]
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
