@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import (
     BY_INDEX,
     CONNECT_TIMEOUT_S,
     Reader,
+    Statement,
     read_within,
     setting,
 )
@@ -63,7 +63,7 @@ class Lane:
     def is_lost(self) -> bool:
         return self.kept is None or self.kept.is_lost
 
-    async def ask(self, statement: sql.Composed, timeout_s: float, *, by_index: bool = False) -> list[tuple[Any, ...]]:
+    async def ask(self, statement: Statement, timeout_s: float, *, by_index: bool = False) -> list[tuple[Any, ...]]:
         """The rows that one statement returns.
 
         Raises:
@@ -73,7 +73,7 @@ class Lane:
         return rows
 
     async def ask_all(
-        self, statements: Sequence[sql.Composed], timeout_s: float, *, by_index: bool = False
+        self, statements: Sequence[Statement], timeout_s: float, *, by_index: bool = False
     ) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement, all in one transaction and one round trip; each has the whole timeout.
 

@@ -73,6 +73,11 @@ class Lookup:
             if isinstance(place, Located):
                 self._keep(key, place, now)
 
+    def known(self, queue: QueuePolicy) -> Located | None:
+        """As it was found last; None if that is unknown or too old."""
+        place, until = self._located.get(key_of(queue), (None, 0.0))
+        return place if asyncio.get_running_loop().time() < until else None
+
     def zone_warning(self, queue: QueuePolicy) -> str:
         """What to say about the time zones of the user's table, as last found; "" if nothing."""
         own = self._own.get(key_of(queue))

@@ -49,10 +49,9 @@ def _mark(key: str) -> str:
     return f"own_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def rolled_back(statement: sql.Composed) -> list[sql.Composed]:
+def rolled_back(statement: Statement) -> list[Statement]:
     """The statement between a savepoint and its rollback, then a query for what it left in the session."""
-    before, after = sql.SQL("SAVEPOINT own").format(), sql.SQL("ROLLBACK TO own").format()
-    return [before, statement, after, session.left()]
+    return [b"SAVEPOINT own", statement, b"ROLLBACK TO own", session.left()]
 
 
 class OwnReading(NamedTuple):
@@ -78,9 +77,9 @@ class OwnReading(NamedTuple):
             name = sql.Identifier(mark)
             declared = sql.SQL("DECLARE {} CURSOR FOR {}").format(name, sql.SQL(queue.sql))
             asked = [declared, sql.SQL("FETCH 2 FROM {}").format(name)]
-        before, after = sql.SQL("SAVEPOINT own").format(), sql.SQL("ROLLBACK TO own").format()
         locked = len(asked) + 1
-        statements = [before, *asked, sql.SQL(_TABLE_LOCKED).format(), after, session.left()]
+        table_locked = sql.SQL(_TABLE_LOCKED).format()
+        statements: list[Statement] = [b"SAVEPOINT own", *asked, table_locked, b"ROLLBACK TO own", session.left()]
         return cls(statements, depth=len(asked), locked=locked, left=locked + 2)
 
     def rendered(self, connection: Connection) -> Self:

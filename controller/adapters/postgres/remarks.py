@@ -27,6 +27,9 @@ from controller.policy import Queue as QueuePolicy
 _SURVEY_AGAIN_S = 300.0
 _DOUBTFUL_AGAIN_S = 30.0
 """Survey interval of a large table in which no job with a named status was seen yet. A small one: each reading."""
+_FEW = 10
+_EACH_S = 0.1
+"""While more than _FEW small ones are in doubt, each is surveyed this often for each of them: of 1,000, every 100 s."""
 _SURVEY_S = 0.5
 """Timeout of one statement of a survey within a cycle."""
 _MOST_TOGETHER = 20
@@ -72,7 +75,7 @@ class Remarks:
         is_doubtful = key not in self._named and queue.table is not None
         if last is None or now - last.made >= _SURVEY_AGAIN_S:
             last = await self._surveyed(queue)
-        elif is_doubtful and now - last.words_at >= _again_after(last.survey):
+        elif is_doubtful and now - last.words_at >= self._again_after(last.survey):
             last = await self._surveyed(queue, only_words=True)
         words = last.survey.words
         if words is not None and words.named:
@@ -98,6 +101,7 @@ class Remarks:
         """
         key = key_of(queue)
         self._due[key] = _Due(queue, only_words)
+        await asyncio.sleep(0)  # the other queues of the same batch say first that they are due, too
         async with self._lanes.main.turn:
             if key in self._due:
                 these = {key: self._due.pop(key)}
@@ -140,6 +144,9 @@ class Remarks:
             return last.survey._replace(words=await words_in(due.queue, place.own, ask))
         return await survey_of(due.queue, place, ask)
 
-
-def _again_after(survey: Survey) -> float:
-    return 0.0 if survey.words is None or survey.words.is_small else _DOUBTFUL_AGAIN_S
+    def _again_after(self, survey: Survey) -> float:
+        """Seconds from one look at the statuses to the next, while no job with a named one was seen."""
+        if survey.words is not None and not survey.words.is_small:
+            return _DOUBTFUL_AGAIN_S
+        doubtful = len(self._surveys.keys() - self._named)
+        return 0.0 if doubtful <= _FEW else doubtful * _EACH_S

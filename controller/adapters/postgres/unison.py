@@ -84,17 +84,18 @@ async def _answers(
     lane: Lane, statements: Sequence[sql.Composed], timeout_s: float, *, by_index: bool
 ) -> list[Rows | psycopg.Error]:
     """The same statement, as for many queues in the same tables, is asked once."""
-    different = {statement.as_string(): statement for statement in statements}
-    every = list(different.values())
+    connection = (await lane.reader()).connection
+    texts = [statement.as_bytes(connection) for statement in statements]
+    different = list(dict.fromkeys(texts))
     found: list[Rows | psycopg.Error] = []
-    for begin in range(0, len(every), _MOST_AT_ONCE):
-        found += await _together(lane, every[begin : begin + _MOST_AT_ONCE], timeout_s, by_index=by_index)
-    by_text = dict(zip(different, found, strict=True))
-    return [by_text[statement.as_string()] for statement in statements]
+    for begin in range(0, len(different), _MOST_AT_ONCE):
+        found += await _together(lane, different[begin : begin + _MOST_AT_ONCE], timeout_s, by_index=by_index)
+    answers = dict(zip(different, found, strict=True))
+    return [answers[text] for text in texts]
 
 
 async def _together(
-    lane: Lane, statements: Sequence[sql.Composed], timeout_s: float, *, by_index: bool
+    lane: Lane, statements: Sequence[bytes], timeout_s: float, *, by_index: bool
 ) -> list[Rows | psycopg.Error]:
     """If one fails, none is answered; then each is asked alone, so that only the one that fails has the error."""
     if len(statements) > 1:
@@ -106,7 +107,7 @@ async def _together(
     return [await _alone(lane, statement, timeout_s, by_index=by_index) for statement in statements]
 
 
-async def _alone(lane: Lane, statement: sql.Composed, timeout_s: float, *, by_index: bool) -> Rows | psycopg.Error:
+async def _alone(lane: Lane, statement: bytes, timeout_s: float, *, by_index: bool) -> Rows | psycopg.Error:
     try:
         return await lane.ask(statement, timeout_s, by_index=by_index)
     except psycopg.Error as error:
