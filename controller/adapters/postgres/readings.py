@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from controller.adapters.postgres.counting import Asked, Counting
 from controller.adapters.postgres.lane import CannotConnect, Lane
@@ -19,11 +19,12 @@ from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 
 Answer = QueueDepth | Unavailable
-T = TypeVar("T")
 _SLOW_SHARE = 0.5
 """A reading that took more than this share of its timeout moves to its own connection next time."""
 _MOST_TOGETHER = 50
-"""Queues in one round trip. If one of them fails or is slow, only these are read alone."""
+"""Queues in one round trip. If one of them fails, only these are read alone."""
+_FEW_TOGETHER = 7
+"""Queues in one round trip after a slow one. If that is slow again, these are read alone."""
 _QUICK_SHARE = 0.1
 """A reading that took less than this share of its timeout returns to the shared connection."""
 
@@ -38,6 +39,8 @@ class Readings:
         self._known: set[str] = set()
         """Every queue that was ever asked for."""
         self._slow: set[str] = set()
+        self._suspect: set[str] = set()
+        """Of each, the last reading was slow together with many others."""
         self._failed_last: set[str] = set()
 
     async def of(self, asked: Mapping[str, Asked]) -> AsyncGenerator[tuple[str, Answer], None]:
@@ -49,7 +52,7 @@ class Readings:
         beside = {name: one for name, one in asked.items() if self._needs_own_connection(one)}
         shared = {name: one for name, one in asked.items() if name not in beside}
         quick = {name: one for name, one in shared.items() if one.key not in self._failed_last}
-        batches = [dict(some) for some in _batches(list(quick.items()))]
+        batches = [dict(some) for some in self._batches(quick)]
         refused: list[CannotConnect] = []
         reading = [asyncio.create_task(self._together(batch, refused)) for batch in batches]
         together = {name: task for batch, task in zip(batches, reading, strict=True) for name in batch}
@@ -67,6 +70,12 @@ class Readings:
                 yield tasks[one], one.result()
         finally:
             await _end((*reading, *tasks))
+
+    def _batches(self, quick: Mapping[str, Asked]) -> Iterator[Sequence[tuple[str, Asked]]]:
+        for is_suspect, size in ((False, _MOST_TOGETHER), (True, _FEW_TOGETHER)):
+            these = [(name, one) for name, one in quick.items() if (one.key in self._suspect) is is_suspect]
+            for begin in range(0, len(these), size):
+                yield these[begin : begin + size]
 
     def _needs_own_connection(self, one: Asked) -> bool:
         """A slow queue, or one with its own timeout, gets its own connection, unless it is the only queue."""
@@ -99,9 +108,15 @@ class Readings:
                 answers = [unavailable] * len(batch)
             except Unavailable:
                 answers = []
-            if asyncio.get_running_loop().time() - began > _SLOW_SHARE * timeout_s:
+            keys = {one.key for one in batch}
+            if asyncio.get_running_loop().time() - began <= _SLOW_SHARE * timeout_s:
+                self._suspect -= keys
+            elif len(batch) > _FEW_TOGETHER:
+                self._suspect |= keys  # one query is slow, or the machine is: fewer at once tell more
+            else:
                 # One query is slow, or all together are. Only reading each one alone can tell.
-                self._slow |= {one.key for one in batch}
+                self._slow |= keys
+                self._suspect -= keys
         return dict(zip(quick, answers, strict=False))
 
     async def _answer(
@@ -154,6 +169,7 @@ class Readings:
             answer = unavailable
         if isinstance(answer, Unavailable):
             answer = await self._counting.end_overdue(lane, one) or answer
+        self._suspect.discard(one.key)
         took = (loop.time() - began) / one.timeout_s
         if took > _SLOW_SHARE:
             self._slow.add(one.key)
@@ -164,11 +180,6 @@ class Readings:
         else:
             self._failed_last.discard(one.key)
         return answer
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for begin in range(0, len(items), _MOST_TOGETHER):
-        yield items[begin : begin + _MOST_TOGETHER]
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -134,6 +134,23 @@ async def test_after_a_failure_only_its_own_batch_is_read_alone(
     assert len(read) == 2 + 1  # it is looked up alone, and that says what is wrong
 
 
+async def test_a_slow_batch_is_read_in_smaller_ones_and_then_alone(
+    queue: PostgresQueue, queues: list[Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "_FEW_TOGETHER", 2)
+    monkeypatch.setattr(readings, "_SLOW_SHARE", 0.0)  # every batch is
+    some = queues[1:6]
+    keys = {key_of(one) for one in some}
+    await read_together(queue, *some)
+    assert (queue._readings._suspect, queue._readings._slow) == (keys, set())
+    await read_together(queue, *some)
+    assert (queue._readings._suspect, queue._readings._slow) == (set(), keys)
+    monkeypatch.undo()
+    for _ in range(2):
+        assert pending(await read_together(queue, *some)) == [1, 2, 3, 4, 5]
+    assert not queue._readings._slow
+
+
 async def test_a_server_that_refuses_connections_is_asked_once_for_all_batches(
     queue: PostgresQueue, queues: list[Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
