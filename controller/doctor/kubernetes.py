@@ -18,10 +18,13 @@ from controller.policy import KubernetesTarget
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SCALERS = (
-    ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", "Deployment"),
+    ("HorizontalPodAutoscaler", "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers", "Deployment"),
     ("ScaledObject", "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects", "Deployment"),
 )
-"""Kinds that set a count, where they are listed, and the kind that their scaleTargetRef has by default."""
+"""Kinds that set a count, where they are listed, and the kind that their scaleTargetRef has by default.
+
+Each API server lists all HorizontalPodAutoscalers as v1, too; v2 is only there from Kubernetes 1.23 on.
+"""
 
 
 async def check_kubernetes(asked: PlatformAsked) -> PlatformFindings:
