@@ -41,7 +41,7 @@ SELECT CASE WHEN pg_is_in_recovery() THEN
 class Asked(NamedTuple):
     """One queue to count. wanted: its exact count. limits: of the bounded one. timeout_s: if it is read alone.
 
-    ahead_s: seconds within which jobs count as due soon; 0: none does.
+    ahead_s: seconds within which jobs count as due soon; 0: none does. holders: who holds jobs is asked for.
     """
 
     queue: QueuePolicy
@@ -49,13 +49,14 @@ class Asked(NamedTuple):
     limits: Limits
     timeout_s: float
     ahead_s: float = 0.0
+    holders: bool = False
 
     @classmethod
     def of(cls, request: DepthRequest, timeout_s: float) -> Asked:
         """timeout_s: unless the policy sets queue.timeout."""
-        queue, limit, enough, busy, ahead_s = request
+        queue, limit, enough, busy, ahead_s, holders = request
         wanted, limits = Wanted(key_of(queue), limit), Limits.bounded(limit, enough, busy)
-        return cls(queue, wanted, limits, timeout_s if queue.timeout is None else queue.timeout, ahead_s)
+        return cls(queue, wanted, limits, timeout_s if queue.timeout is None else queue.timeout, ahead_s, holders)
 
     @property
     def key(self) -> str:
@@ -70,7 +71,7 @@ class Counting:
         self._lookup = lookup
         self.oldest_s = oldest_s
         self._exact = ExactCounts()
-        self._rendered: dict[str, tuple[tuple[Place, Limits, float], bytes | OwnReading]] = {}
+        self._rendered: dict[str, tuple[tuple[Place, Limits, float, bool], bytes | OwnReading]] = {}
         """By key, the last statements that counted a queue, and what they were made of."""
         self._cleared: set[str] = set()
         """Queues of which no query of an earlier process runs any more."""
@@ -99,11 +100,13 @@ class Counting:
         if due:
             await self._count_exactly(lane, due, now, timeout_s)
         return [
-            replace(self._exact.complete(one.wanted, depth, one.limits), lag_s=depth.lag_s, remarks=depth.remarks)
-            if _was_counted(depth)
-            else depth
+            self._complete(one, depth) if _was_counted(depth) else depth
             for one, depth in zip(batch, depths, strict=True)
         ]
+
+    def _complete(self, one: Asked, depth: QueueDepth) -> QueueDepth:
+        exact = self._exact.complete(one.wanted, depth, one.limits)
+        return replace(exact, lag_s=depth.lag_s, remarks=depth.remarks, holders=depth.holders)
 
     async def _count_exactly(self, lane: Lane, due: Sequence[Asked], now: float, timeout_s: float) -> None:
         """Counts up to `limit`, for display only: if it fails, the bounded reading is still valid."""
@@ -111,7 +114,7 @@ class Counting:
             self._exact.give_up(one.wanted, now)  # replaced below if the count ends; so any failure counts as given up
             try:
                 limits = Limits(one.wanted.limit, one.wanted.limit)
-                (depth,) = await self._counted(lane, [one._replace(limits=limits)], timeout_s)
+                (depth,) = await self._counted(lane, [one._replace(limits=limits, holders=False)], timeout_s)
             except (psycopg.Error, Unavailable):
                 if lane.is_lost:
                     raise
@@ -157,18 +160,18 @@ class Counting:
             depth = _depth(one, answers[place_of[index]], lag_s)
             remarks = own[index].remarks(one.queue, answers) if index in own else ()
             depths.append(replace(depth, remarks=(*depth.remarks, *remarks)) if _is_depth(depth) else depth)
-        if any(answers[one.left].rows for one in own.values()):
+        if any(answers[reading.left].rows for reading in own.values()):
             await lane.drop()
         return depths
 
     async def _reading(self, lane: Lane, one: Asked, timeout_s: float) -> bytes | OwnReading:
         """The statements that count it: rendered once for as long as nothing of them changes."""
         place = (await self._lookup.find(lane, one.queue, timeout_s)).place
-        parts = (place, one.limits, one.ahead_s)
+        parts = (place, one.limits, one.ahead_s, one.holders)
         known = self._rendered.get(one.key)
         if known is not None and known[0][0] is place and known[0] == parts:
             return known[1]
-        depth = place.depth(*one.limits, one.ahead_s)
+        depth = place.depth(*one.limits, one.ahead_s, holders=one.holders)
         connection = (await lane.reader()).connection
         reading: bytes | OwnReading
         if one.queue.has_own_sql:
@@ -239,13 +242,24 @@ def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
     return isinstance(depth, QueueDepth) and depth.limit is not None
 
 
-def _depth(one: Asked, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
-    if one.queue.sql is not None:
+def _depth(asked: Asked, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
+    if asked.queue.sql is not None:
         try:
             return replace(reading_of(answer.columns, answer.rows), lag_s=lag_s)
         except Unavailable as unavailable:
             return unavailable
-    ((pending, age, processing, stale, soon),) = answer.rows
+    ((pending, age, processing, stale, soon, *more),) = answer.rows
     known = age is not None and math.isfinite(age)  # a timestamp may be infinity
     oldest = max(0.0, float(age)) if known else None
-    return QueueDepth(pending, processing, oldest, stale, one.limits.waiting, lag_s, soon=soon, ahead_s=one.ahead_s)
+    (holders,) = more or (None,)
+    return QueueDepth(
+        pending,
+        processing,
+        oldest,
+        stale,
+        asked.limits.waiting,
+        lag_s,
+        soon=soon,
+        ahead_s=asked.ahead_s,
+        holders=None if holders is None else tuple(holders),
+    )
