@@ -1,4 +1,4 @@
-"""A small Engine in Swarm mode for tests: the API that the adapter uses, over a Unix socket or TCP.
+"""A small Engine in Swarm mode for tests and the demo: the API that the adapter uses, over a Unix socket or TCP.
 
 What it answers was read off a real one (Docker 20.10), and tests/adapters/swarm runs the same tests on both.
 """
