@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         run,
         "watch a burst of jobs scale real workers",
         touches="a temporary folder and free ports on 127.0.0.1; it starts a PostgreSQL, a Redis, a fake platform, the "
-        "controller and up to 5 workers, and leaves nothing behind",
+        "controller and up to 5 workers, and leaves nothing behind; an Engine of yours only with --docker",
         last="It needs: pip install '.[demo]', in a checkout",
     )
     parser.add_argument("--seconds", type=seconds, default=None, metavar="N", help="end after N seconds at the latest")

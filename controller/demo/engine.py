@@ -63,11 +63,13 @@ class _Engine:
         self._host, self._http = host, http
 
     async def ask(self, method: str, path: str, **more: Any) -> Any:
+        """The answer's JSON. What is to be deleted may be gone."""
         try:
             answer = await self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             raise ServerError(f"no Docker Engine answers at {self._host} ({type(error).__name__})") from None
-        if not answer.is_success:
+        is_gone = method == "DELETE" and answer.status_code == httpx.codes.NOT_FOUND
+        if not answer.is_success and not is_gone:
             raise ServerError(f"the Docker Engine refused {method} {path}: {answer.text.strip()}")
         return answer.json() if answer.content and method == "GET" else None
 
@@ -78,14 +80,14 @@ class _Engine:
 
     async def remove(self, name: str) -> None:
         """What there is of it. An image in use cannot be removed, so its containers have to be gone first."""
-        await self._http.delete(f"/services/{name}")
+        await self.ask("DELETE", f"/services/{name}")
         filters = json.dumps({"label": [f"{LABEL}={name}"]})
         ends = asyncio.get_running_loop().time() + _GONE_S
         while await self.ask("GET", "/containers/json", params={"all": "true", "filters": filters}):
             if asyncio.get_running_loop().time() > ends:
                 break
             await asyncio.sleep(0.2)
-        await self._http.delete(f"/images/{name}:1")
+        await self.ask("DELETE", f"/images/{name}:1")
 
 
 def _image(folders: Sequence[Path]) -> bytes:

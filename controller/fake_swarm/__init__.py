@@ -213,13 +213,20 @@ class FakeEngine:
             return said(503, "This node is not a swarm manager. Worker nodes can't be used to view or modify …")
         filters = json.loads(request.query.get("filters", "{}"))
         if path == "services":
-            names = filters["name"]
+            names = filters.get("name", [""])
+            found = [one for one in self.services.values() if one["Spec"]["Name"].startswith(tuple(names))]
             return web.json_response(
-                [one for one in self.services.values() if any(one["Spec"]["Name"].startswith(name) for name in names)]
+                [{**one, **self._status(one)} for one in found] if "status" in request.query else found
             )
         if path == "tasks":
             return self._tasks(filters)
         return await self._update(path.split("/")[1], request)
+
+    def _status(self, service: dict[str, Any]) -> dict[str, Any]:
+        """What `docker service ls` shows."""
+        wanted = [task for task in self.tasks[service["ID"]] if task.desired != "remove"]
+        running = sum(task.state == "running" for task in wanted)
+        return {"ServiceStatus": {"RunningTasks": running, "DesiredTasks": len(wanted)}}
 
     def _tasks(self, filters: dict[str, list[str]]) -> web.Response:
         for ident in filters["service"]:
