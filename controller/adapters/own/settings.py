@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from controller.adapters.own import SOURCE
 from controller.config.platform import PlatformSettings
-from controller.core.text.references import References
 from controller.policy import OwnTarget, Path, Policy
 
 if TYPE_CHECKING:
@@ -65,15 +63,7 @@ def _not_there(use: str) -> str | None:
 OWN = PlatformSettings(
     name=SOURCE.name,
     target="platform",
-    variables=(),
-    # It has none, and these match nothing.
-    references=References(SOURCE.name, "\0", "\0", "", re.compile(r"(?!)"), ""),
     load=OwnAccess,
-    warnings=lambda _: (),
-    group="",
-    group_in_words="",
-    replica="",
-    change_timeout="",
     opens="controller.adapters.own.platform:OwnPlatforms",
     problems=problems,
 )
