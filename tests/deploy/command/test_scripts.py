@@ -222,10 +222,10 @@ async def test_a_service_of_render_s_is_suspended_with_one_instance_and_resumes_
     """Otherwise it would come back with as many as it had before, if only for a moment."""
     fake = FakeRender()
     async with on_an_api("render", fake) as stage:
-        for count in (0, 3):
+        for count in (0, 1, 0, 3):
             await stage.scale(count)
     posts = [request.removeprefix("POST /v1/services/one/") for request in fake.requests if request.startswith("POST")]
-    assert posts == ["scale", "suspend", "resume", "scale"]
+    assert posts == ["scale", "suspend", "resume", "suspend", "resume", "scale"]
     assert fake.services["one"]["serviceDetails"]["numInstances"] == 3
 
 
