@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from controller.core.budget import Spent, larger
 from controller.core.model import Change, Direction, History, Recommendation, Start
@@ -32,21 +33,23 @@ _MOST_STARTS = 9
 
 def noted(history: History, note: CycleNote, keep: Retention, now: float) -> History:
     """After a cycle's note of what it read."""
+    if note.count is not None and note.running is not None:
+        history = with_start(history, note.count, note.running, now, keep.gap)
     history = replace(
         history,
         since=now if history.since is None else history.since,
         count=note.count if history.count is None else history.count,
         queue_seen=note.queue_seen or history.queue_seen,
         unconfirmed_stop=None if note.working else history.unconfirmed_stop,
+        **({"read_at": now, "unread": 0} if note.read else _one_more_unread(history, keep.gap, now)),
     )
-    if note.count is not None and note.running is not None:
-        history = with_start(history, note.count, note.running, now, keep.gap)
-    if not note.read:
-        last, read_at = history.unread_at or 0.0, history.queue_read_at or 0.0
-        goes_on = last > read_at and now - last <= keep.gap
-        return replace(history, unread=history.unread + 1 if goes_on else 1, unread_at=now)
-    history = replace(history, read_at=now, unread=0)
     return history if note.recommended is None else _with_recommendation(history, note, keep, now)
+
+
+def _one_more_unread(history: History, gap: float, now: float) -> dict[str, Any]:
+    last, read_at = history.unread_at or 0.0, history.queue_read_at or 0.0
+    goes_on = last > read_at and now - last <= gap
+    return {"unread": history.unread + 1 if goes_on else 1, "unread_at": now}
 
 
 def recorded(history: History, change: Change, now: float) -> History:
@@ -62,12 +65,12 @@ def accepted(history: History, change: Change, now: float) -> History:
     if open_one is None or open_one.id != change.id:
         return history
     history = _scaled_at(history, change.direction, now)
-    return replace(history, change=replace(open_one, accepted_at=now), start=start_of(change, now))
+    return replace(history, change=replace(open_one, accepted_at=now), start=start_of(change.before, change.after, now))
 
 
-def start_of(change: Change, now: float) -> Start | None:
-    """What is measured after the platform accepted the change; nothing after a scale-down."""
-    return Start(now, change.before, change.after) if change.direction is Direction.UP else None
+def start_of(before: int, after: int, now: float) -> Start | None:
+    """What is measured after the platform accepted a change at `now`; nothing after a scale-down."""
+    return Start(now, before, after) if after > before else None
 
 
 def settled(

@@ -101,7 +101,8 @@ class Sleeper(Sleepless):
         self.load = Load(sum(self.services) / able if able else 0.0, now, now)
         self.service = plainly_measured(self.services)
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
-            cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
+            history = self._history(now)
+            cost = cost_of_a_wrong_stop(self.own.policy, None, history.start_up_s, history.load)
             each = [self._pauses(worker) for worker in range(1, self.own._written.highest_max + 1)]
             self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
         Sleepless.learn(self, finished, now)
