@@ -18,6 +18,7 @@ from controller.cli.workload import (
     TOUCHES,
     WORKLOAD,
     add_platform,
+    add_queue_shares,
     add_workload,
     drain,
     mask_of,
@@ -88,6 +89,7 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="simulated weeks to rank the policies by, default 8",
     )
+    add_queue_shares(parser)
     add_workload(parser)
     add_platform(parser)
 
@@ -105,7 +107,7 @@ def run(parsed: argparse.Namespace) -> int:
     if worker.queues is not None:
         fix = "compare policies with `autoscaler simulate` or `autoscaler plan`"
         raise ConfigurationError([Problem(str(file), f"has a worker with queues; tune is for one with queue; {fix}")])
-    workload = read_workload(parsed, worker, mask)
+    workload = read_workload(parsed, worker, mask, tuple(worker.named_queues))
     draining = drain(parsed, worker)
     requests = Requests(policy.interval)
     if draining.requests_an_hour is not None:

@@ -31,7 +31,7 @@ def is_too_long(policy: WorkerPolicy, queue: QueueDepth) -> bool:
 
 
 def pace(policy: WorkerPolicy, start_up_s: float | None) -> float:
-    """Shortest time in seconds from the last scale-up to a worker that max_wait adds; start_up_s: None: not measured."""
+    """Seconds from the last scale-up until max_wait may add a worker. start_up_s: None: not measured."""
     least, most = USABLE_START_UP_S
     start_up = UNMEASURED_START_UP_S if start_up_s is None else min(max(least, start_up_s), most)
     return max(policy.scale_up.cooldown, start_up)

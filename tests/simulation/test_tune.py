@@ -196,7 +196,7 @@ def test_only_the_worker_that_is_named_is_written_anew(file: Path) -> None:
 def test_what_is_held_out_is_not_searched_on(file: Path) -> None:
     jobs = list(EASY.jobs())
     seen = [job for job in jobs if job[0] < 4000.0]
-    harder = [*seen, *((at, service * 3) for at, service in jobs if at >= 4000.0)]
+    harder = [*seen, *((at, service * 3) for at, service, *_ in jobs if at >= 4000.0)]
     easy, hard = (found(file, Goal(wait_s=25.0), workload(one, 6000.0)) for one in (jobs, harder))
     assert easy.candidate == hard.candidate
     assert easy.searched_on == hard.searched_on
@@ -213,7 +213,7 @@ def test_no_candidate_ever_sees_what_is_held_out(file: Path, monkeypatch: pytest
         return compared
 
     monkeypatch.setattr(tune, "compare", watched)
-    early = sum(at < 4000.0 for at, _ in EASY.jobs())
+    early = sum(at < 4000.0 for at, *_ in EASY.jobs())
     search_anew(file, Goal(wait_s=25.0))
     assert seen == {(True, early), (False, 240 - early)}
 
@@ -271,7 +271,7 @@ def test_a_target_wait_comes_with_the_service_time_that_it_assumed(tmp_path: Pat
     best = found(path, Goal(wait_s=25.0), form="target_wait", job_time=JobTime(why))
     text = as_yaml(best, path, None)
     worker = load_policy(text, {})[0].workers["one"]
-    searched = [service for at, service in EASY.jobs() if at < 4000.0]
+    searched = [service for at, service, *_ in EASY.jobs() if at < 4000.0]
     assert worker.target_wait
     assert worker.service_time == pytest.approx(sum(searched) / len(searched), rel=0.01)
     lines = text.splitlines()
