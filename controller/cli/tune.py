@@ -31,7 +31,7 @@ from controller.loop import signals
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
     from controller.policy import WorkerPolicy
-    from controller.simulation.tune import JobTime
+    from controller.simulation.candidates import JobTime
 
 _GOAL = """\
 The goal is --wait or --budget. --wait TIME: 95 % of the jobs wait at most TIME longer than max_replicas makes them
@@ -137,7 +137,7 @@ def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     """Whether a target_wait can have the time of a job measured; what cannot be known counts as no."""
     from controller.adapters.postgres.queue import known_of
     from controller.core.ports import Unavailable
-    from controller.simulation.tune import JobTime
+    from controller.simulation.candidates import JobTime
 
     queue = worker.only_queue
     if queue.table is None:

@@ -12,12 +12,13 @@ import yaml
 
 from controller.core.problems import ConfigurationError
 from controller.policy import WorkerPolicy, load_policy
-from controller.simulation import tune
+from controller.simulation import candidates, tune
+from controller.simulation.candidates import JobTime
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, read_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.requests import Requests
-from controller.simulation.tune import Found, Goal, JobTime, Search, as_yaml, search
+from controller.simulation.tune import Found, Goal, Search, as_yaml, search
 from controller.simulation.workload.jobs import Job, Workload, first, halves, resampled
 from tests.support.tuning import search_among_few
 
@@ -70,7 +71,7 @@ def found(
     job_time: JobTime | None = None,
 ) -> Found:
     """What was found before for the same is not searched for again."""
-    asked = file.read_text(), goal, jobs.name, id(jobs), form, weeks, job_time, tune._WAITS
+    asked = file.read_text(), goal, jobs.name, id(jobs), form, weeks, job_time, candidates._WAITS
     if asked not in _known:
         _known[asked] = jobs, search_anew(file, goal, jobs, form=form, weeks=weeks, job_time=job_time)
     return _known[asked][1]
