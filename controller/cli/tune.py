@@ -24,13 +24,15 @@ from controller.cli.workload import (
     mask_of,
     read_workload,
     setting,
+    wrong,
 )
-from controller.core.problems import ConfigurationError, Problem
 from controller.loop import signals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.cli.parser import Commands
-    from controller.policy import WorkerPolicy
+    from controller.policy import Queue, WorkerPolicy
     from controller.simulation.candidates import JobTime
 
 _GOAL = """\
@@ -38,8 +40,11 @@ The goal is --wait or --budget. --wait TIME: 95 % of the jobs wait at most TIME 
 wait, at the lowest cost. --budget MONEY: the shortest waits for at most this many dollars a month.
 
 Searched are tiers and per_worker with the cooldowns, target_wait with idle_off (also left out, so that the controller
-learns it), and for the two best a max_wait. Not searched, and left out of the found policy, are slo, activation,
-tolerance and stabilization_window; min_replicas, max_replicas, the steps and the schedules stay as they are.
+learns it), and slo with the wait of the goal (with --form slo, or where --from-database shows that the table can be
+measured). For the two best, a max_wait is tried; with tiers and per_worker a stabilization_window; with per_worker a
+tolerance and an activation. min_replicas, max_replicas, the steps and the schedules stay as they are. If the worker has
+several queues, their own target_wait stays in proportion to the worker's, and with tiers and per_worker their weight
+stays.
 
 The search uses the first two thirds of the jobs. The policies that meet the goal there are tried again in simulated
 weeks, which are put together at random (--seed) from whole days of these jobs (from hours if there are few days). The
@@ -78,7 +83,7 @@ def add(commands: Commands) -> None:
     goal.add_argument("--budget", type=arguments.budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     parser.add_argument(
         "--form",
-        choices=("tiers", "per_worker", "target_wait", "any"),
+        choices=("tiers", "per_worker", "slo", "target_wait", "any"),
         default="any",
         help="the form of the policies to try, default %(default)s",
     )
@@ -96,7 +101,8 @@ def add(commands: Commands) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Exit code 0 if the goal is met, 1 if no policy meets it or the best misses it on the held-out jobs."""
-    from controller.simulation.contenders import Common, read_worker
+    from controller.simulation.candidates import promise_problem
+    from controller.simulation.contenders import Common, queue_shares, read_worker
     from controller.simulation.policy_file import without_secret_defaults
     from controller.simulation.requests import Requests
     from controller.simulation.tune import Goal, Search, as_yaml, search
@@ -104,9 +110,9 @@ def run(parsed: argparse.Namespace) -> int:
     file = policy_of(parsed)
     mask = mask_of([file])
     policy, worker = read_worker(file, parsed.worker, os.environ)
-    if worker.queues is not None:
-        fix = "compare policies with `autoscaler simulate` or `autoscaler plan`"
-        raise ConfigurationError([Problem(str(file), f"has a worker with queues; tune is for one with queue; {fix}")])
+    if parsed.form == "slo" and (problem := promise_problem(worker, parsed.wait)) is not None:
+        raise wrong("--form", f"slo {problem}; take another form, or leave it out")
+    shares = queue_shares(str(file), worker, parsed.queue_shares or "")
     workload = read_workload(parsed, worker, mask, tuple(worker.named_queues))
     draining = drain(parsed, worker)
     requests = Requests(policy.interval)
@@ -121,6 +127,7 @@ def run(parsed: argparse.Namespace) -> int:
             common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
             job_time=_job_time(parsed, worker),
             requests=requests,
+            queues=shares,
         )
         found = search((policy, worker), workload, asked, shows)
     written, without = without_secret_defaults(as_yaml(found, file, parsed.worker))
@@ -135,20 +142,34 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     """Whether a target_wait can have the time of a job measured; what cannot be known counts as no."""
+    from controller.simulation.candidates import JobTime
+
+    named = worker.named_queues
+    asked = {name: one for name, one in worker.each_queue.items() if name not in named or not named[name].service_time}
+    without = next((one for one in asked.values() if one.table is None), None)
+    if without is not None:
+        of = f"preset {without.preset}" if without.preset is not None else "a query"
+        return JobTime(f"the jobs of {of} cannot be measured")
+    tables = " and ".join(str(one.table) for one in asked.values())
+    if not asked:
+        return JobTime()
+    if not parsed.from_database:
+        return JobTime(f"whether {tables} can be measured is only known with --from-database")
+    return _measured(tables, asked)
+
+
+def _measured(tables: str, asked: Mapping[str, Queue]) -> JobTime:
+    """What the tables of these queues show."""
     from controller.adapters.postgres.queue import known_of
     from controller.core.ports import Unavailable
     from controller.simulation.candidates import JobTime
 
-    queue = worker.only_queue
-    if queue.table is None:
-        of = f"preset {queue.preset}" if queue.preset is not None else "a query"
-        return JobTime(f"the jobs of {of} cannot be measured")
-    if not parsed.from_database:
-        return JobTime(f"whether {queue.table} can be measured is only known with --from-database")
     try:
-        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": queue}))["worker"]
+        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], asked))
     except Unavailable as unavailable:
-        return JobTime(f"{queue.table} cannot be measured ({unavailable})")
-    if known.service is None:
-        return JobTime(f"{queue.table} cannot be measured: {known.why_not or 'no finished job was found there'}")
-    return JobTime()
+        return JobTime(f"{tables} cannot be measured ({unavailable})")
+    for name, one in known.items():
+        if one.service is None:
+            why = one.why_not or "no finished job was found there"
+            return JobTime(f"{asked[name].table} cannot be measured: {why}")
+    return JobTime(has_waits=not any(one.no_waits for one in known.values()))

@@ -1,24 +1,35 @@
 """Searches a policy that meets a goal, on recorded or generated jobs, and says how reliable the result is.
 
-The candidates are tiers, per_worker and target_wait, each with several timings. It searches on the first two thirds of
-the workload. A candidate may meet the goal there by chance, so candidates are ranked by the share of resampled weeks in
-which they meet it. These weeks consist of whole blocks of the two thirds (a block bootstrap, which keeps the time of
-day and bursts), and are the same for all candidates, by the seed. The last third is not used for the choice; on it, the
-chosen policy is only measured.
+The candidates are tiers, per_worker, target_wait and slo, with several timings (candidates.py). It searches on the
+first two thirds of the workload. A candidate may meet the goal there by chance, so candidates are ranked by the share
+of resampled weeks in which they meet it. These weeks consist of whole blocks of the two thirds (a block bootstrap,
+which keeps the time of day and bursts), and are the same for all candidates, by the seed. The last third is not used
+for the choice; on it, the chosen policy is only measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap
 from controller.core.units import as_policy, in_seconds, in_words, money
-from controller.policy import Policy, WorkerPolicy
-from controller.simulation.candidates import Candidate, JobTime, as_written, coarse, finer
+from controller.policy import NamedQueue, Policy, WorkerPolicy
+from controller.simulation.candidates import (
+    Candidate,
+    JobTime,
+    as_written,
+    closer,
+    coarse,
+    own_of_queue,
+    with_its_queues,
+    with_more,
+)
 from controller.simulation.comparison import Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, wakes
 from controller.simulation.figures import Figures
@@ -38,6 +49,8 @@ from controller.simulation.workload.jobs import (
 
 _MOST_JOBS = 60_000
 """With more jobs than this, the search uses only the beginning of its part."""
+_MOST_JOBS_OF_QUEUES = 20_000
+"""The same with several queues, where a simulation takes three times as long."""
 _MOST_A_WEEK = 120_000
 """With more jobs than this, only the beginning of each resampled week is used."""
 _MOST_OVER_WEEKS = 2_000_000
@@ -78,10 +91,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for, and where. form: tiers, per_worker, target_wait, or any.
+    """What to look for, and where. form: tiers, per_worker, slo, target_wait, or any.
 
     weeks: resampled weeks that rank the candidates; with 0, only the jobs of the search do. requests: what the platform
-    allows; None: by the policy's interval alone.
+    allows; None: by the policy's interval alone. queues: as of a Contender.
     """
 
     goal: Goal
@@ -91,6 +104,11 @@ class Search:
     common: Common = Common()  # noqa: RUF009  # it is frozen
     job_time: JobTime = JobTime("it was not asked")  # noqa: RUF009  # it is frozen
     requests: Requests | None = None
+    queues: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def most_jobs(self) -> int:
+        return _MOST_JOBS_OF_QUEUES if self.queues else _MOST_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +160,14 @@ def search(old: tuple[Policy, WorkerPolicy], workload: Workload, asked: Search, 
     if measured.jobs < 100 or measure(unseen).jobs < 20:
         words = "has too few jobs for a search part and a held-out part; take a window with more jobs"
         raise ConfigurationError([Problem(workload.name, words)])
-    if measured.jobs > _MOST_JOBS:
-        seen = first(seen, measured.last * _MOST_JOBS / measured.jobs)
+    if measured.jobs > asked.most_jobs:
+        seen = first(seen, measured.last * asked.most_jobs / measured.jobs)
     trial = _Trial(old, replace(asked, job_time=asked.job_time.of(measured, workload)))
     trial.run_all(seen, progress)
-    week_s = min(WEEK_S, _MOST_A_WEEK * (seen.span_s or WEEK_S) / min(measured.jobs, _MOST_JOBS))
+    week_s = min(WEEK_S, _MOST_A_WEEK * (seen.span_s or WEEK_S) / min(measured.jobs, asked.most_jobs))
     weeks = _weeks(seen, week_s, asked)
     best, on_seen, over_weeks, ranked = trial.ranked_over(weeks, week_s)
-    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, asked.common)], asked.setting).figures
+    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, asked)], asked.setting).figures
     return Found(
         goal=asked.goal,
         candidate=best,
@@ -187,11 +205,13 @@ class _Trial:
         self._policy, self._worker = old
 
     def run_all(self, jobs: Workload, progress: Searched) -> None:
-        """First candidates that are far apart, then those around the two best."""
-        far_apart = list(coarse(self._worker, self.asked.job_time, self.asked.form))
-        self.run(jobs, far_apart, progress, len(far_apart) * 5 // 4)
-        around = list(finer(self.ranked()[:2], self._worker, self.asked.job_time))
-        self.run(jobs, around, progress, len(self.results) + len(around))
+        """First candidates that are far apart, then waits around the two best, and then more keys for the two best."""
+        job_time = self.asked.job_time
+        far_apart = list(coarse(self._worker, job_time, self.asked.form, self.asked.goal.wait_s))
+        self.run(jobs, far_apart, progress, len(far_apart) * 4 // 3)
+        for around in (partial(closer, job_time=job_time), with_more):
+            few = list(around(self.ranked()[:2], worker=self._worker))
+            self.run(jobs, few, progress, len(self.results) + len(few))
 
     def run(self, jobs: Workload, candidates: Sequence[Candidate], progress: Searched, of: int) -> None:
         """Several candidates share one pass over the jobs."""
@@ -240,14 +260,19 @@ class _Trial:
             "max_wait": None if self._worker.max_wait is None else as_policy(self._worker.max_wait),
         }
         worker = own_worker({**base, **as_written(candidate, self._worker)})
+        worker = with_its_queues(worker, candidate, self._worker)
         worker = worker.model_copy(update={"schedules": self._worker.schedules})
-        is_woken = wakes(self._worker, self.asked.common)
-        return Contender(name, worker.highest_max, lambda: OwnPolicy.of(self._policy, worker, wakes=is_woken))
+        return _contender(name, (self._policy, worker), self.asked, wakes=wakes(self._worker, self.asked.common))
 
 
-def _as_it_is(old: tuple[Policy, WorkerPolicy], common: Common) -> Contender:
-    policy, worker = old
-    return Contender("as it is", worker.highest_max, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
+def _as_it_is(old: tuple[Policy, WorkerPolicy], asked: Search) -> Contender:
+    return _contender("as it is", old, asked, wakes=wakes(old[1], asked.common))
+
+
+def _contender(name: str, tried: tuple[Policy, WorkerPolicy], asked: Search, *, wakes: bool) -> Contender:
+    policy, worker = tried
+    make = partial(OwnPolicy.of, policy, worker, wakes=wakes)
+    return Contender(name, worker.highest_max, make, queues=asked.queues)
 
 
 def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tuple[Candidate, Figures]]:
@@ -266,10 +291,30 @@ def as_yaml(found: Found, file: Path, worker: str | None) -> str:
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
         comments["service_time"] = wrap(_assumed(found), 72)
+    if found.old.queues is not None:
+        chosen["queues"] = _queues_as_written(worker_of(text, worker)["queues"], found)
     ways = ("tiers", "per_worker", "activation", "tolerance", "slo", "target_wait", "service_time")
     replaced = (*ways, "scale_up", "scale_down")
     head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
     return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"
+
+
+def _queues_as_written(queues: Any, found: Found) -> Any:
+    """The queues as they stand in the file, with what the found policy asks of each."""
+
+    def one(written: Mapping[str, Any], queue: NamedQueue) -> dict[str, Any]:
+        kept = dict(written)
+        for key, value in own_of_queue(queue, found.candidate, found.old).items():
+            if value is None:
+                kept.pop(key, None)
+            elif key == "target_wait":
+                kept[key] = as_policy(value)
+        return kept
+
+    each = found.old.named_queues.values()
+    if isinstance(queues, Mapping):
+        return {name: one(written, queue) for (name, written), queue in zip(queues.items(), each, strict=True)}
+    return [one(written, queue) for written, queue in zip(queues, each, strict=True)]
 
 
 def _assumed(found: Found) -> str:

@@ -9,9 +9,11 @@ import psycopg
 import pytest
 
 from controller.demo.jobs import FULL_TABLE
+from controller.simulation import candidates
 from controller.simulation.workload.jobs import Workload
 from controller.simulation.workload.several import together
 from tests.cli.test_simulate import Run, run, trace
+from tests.support.tuning import search_among_few
 
 __all__ = ["run", "trace"]
 
@@ -147,13 +149,21 @@ def test_plan_tells_what_a_queue_asks_for_from_where_its_jobs_are(
     assert "the queue or the service changes" in run("plan", policy, other, "--trace", trace).out
 
 
-def test_tune_refuses_a_worker_with_several_queues(run: Run, policy: Path, trace: Path) -> None:
+def test_tune_keeps_the_queues_and_refuses_a_promise_for_them(
+    run: Run, policy: Path, named: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_among_few(monkeypatch)
+    monkeypatch.setattr(candidates, "_WAITS", (30.0,))
     policy.write_text(HEAD + BY_WAIT)
-    ran = run("tune", policy, "--wait", "30s", "--trace", trace)
+    rows = "".join(f"{9 * n},5,{'urgent' if n % 4 else 'bulk'}\n" for n in range(190))
+    named.write_text(f"t,service,queue\n{rows}")
+    asked = ("tune", policy, "--wait", "30s", "--trace", named, "--weeks", "1")
+    ran = run(*asked, "--form", "per_worker")
+    assert ran.code in {0, 1}, ran.err
+    assert "queues:" in ran.out
+    ran = run(*asked, "--form", "slo")
     assert ran.code == 2
-    assert "has a worker with queues; tune is for one with queue; compare policies with `autoscaler simulate`" in (
-        " ".join(ran.err.split())
-    )
+    assert "--form: slo works with one queue only, and the worker has several" in " ".join(ran.err.split())
 
 
 def test_check_shows_the_waits_of_each_queue_alone(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

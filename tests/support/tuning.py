@@ -14,6 +14,8 @@ FEW: dict[str, object] = {
     "_COOLDOWNS": ((0.0, 30.0), (30.0, 120.0)),
     "_IDLE_OFFS": (0.0, 60.0),
     "_FINER": (0.85, 1.2),
+    "_STABILIZATION_WINDOWS": (60.0,),
+    "_TOLERANCES": ("10%",),
 }
 _JOBS_A_WEEK = 1000
 
