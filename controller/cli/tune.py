@@ -22,8 +22,10 @@ from controller.cli.workload import (
     add_workload,
     drain,
     mask_of,
+    queues_of,
     read_workload,
     setting,
+    with_notes,
     wrong,
 )
 from controller.loop import signals
@@ -102,7 +104,7 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Exit code 0 if the goal is met, 1 if no policy meets it or the best misses it on the held-out jobs."""
     from controller.simulation.candidates import promise_problem
-    from controller.simulation.contenders import Common, queue_shares, read_worker
+    from controller.simulation.contenders import Common, read_contender, read_worker
     from controller.simulation.policy_file import without_secret_defaults
     from controller.simulation.requests import Requests
     from controller.simulation.tune import Goal, Search, as_yaml, search
@@ -112,8 +114,10 @@ def run(parsed: argparse.Namespace) -> int:
     policy, worker = read_worker(file, parsed.worker, os.environ)
     if parsed.form == "slo" and (problem := promise_problem(worker, parsed.wait)) is not None:
         raise wrong("--form", f"slo {problem}; take another form, or leave it out")
-    shares = queue_shares(str(file), worker, parsed.queue_shares or "")
-    workload = read_workload(parsed, worker, mask, tuple(worker.named_queues))
+    wakes, shares = not parsed.no_wake, parsed.queue_shares or ""
+    common = Common(worker.max_replicas, parsed.worker, wakes=wakes, queue_shares=shares)
+    old = read_contender(str(file), common, os.environ)
+    workload = with_notes(read_workload(parsed, worker, mask, queues_of([old])), [old])
     draining = drain(parsed, worker)
     requests = Requests(policy.interval)
     if draining.requests_an_hour is not None:
@@ -124,10 +128,10 @@ def run(parsed: argparse.Namespace) -> int:
             setting(parsed, worker, draining),
             form=parsed.form,
             weeks=parsed.weeks,
-            common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
+            common=common,
             job_time=_job_time(parsed, worker),
             requests=requests,
-            queues=shares,
+            queues=old.queues,
         )
         found = search((policy, worker), workload, asked, shows)
     written, without = without_secret_defaults(as_yaml(found, file, parsed.worker))

@@ -69,7 +69,7 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
-    shares = queue_shares(text, worker, common.queue_shares)
+    shares = _queue_shares(text, worker, common.queue_shares)
     notes = (hours_note(text, worker), budget_note(text, policy, worker))
     unlimited = worker.model_copy(update={"budget": None})
     return Contender(
@@ -97,7 +97,7 @@ def budget_note(name: str, policy: Policy, worker: WorkerPolicy) -> str:
     return f"{name}: {'; '.join(said)}" if said else ""
 
 
-def queue_shares(name: str, worker: WorkerPolicy, text: str) -> dict[str, float]:
+def _queue_shares(name: str, worker: WorkerPolicy, text: str) -> dict[str, float]:
     """By each of several queues, its share of the jobs, relative to the others.
 
     Raises:

@@ -161,6 +161,7 @@ def test_tune_keeps_the_queues_and_refuses_a_promise_for_them(
     ran = run(*asked, "--form", "per_worker")
     assert ran.code in {0, 1}, ran.err
     assert "queues:" in ran.out
+    assert "each job is in one of its queues (urgent, bulk), as the jobs name it" in ran.out.replace("\n# ", " ")
     ran = run(*asked, "--form", "slo")
     assert ran.code == 2
     assert "--form: slo works with one queue only, and the worker has several" in " ".join(ran.err.split())
