@@ -55,6 +55,8 @@ class Moment:
             yield "no cycle is recorded around that time: it may be that no controller led then"
         else:
             yield f"jobs in that stretch: {_range(self.sample)}; on average {_mean(self.sample.running)} workers ran"
+            if self.sample.shadow is not None:
+                yield f"the shadow policy would have had {_mean(self.sample.shadow)} on average"
         last = len(decided.reasons) - 1
         for place, reason in enumerate(decided.reasons):
             decides = " (this one decided)" if place == last and last else ""
