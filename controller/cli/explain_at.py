@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from controller.configuration import JournalConfiguration
     from controller.core.ports import Timeline
 
-_AROUND = 500
-"""Happenings before and after the moment that are looked through."""
+_AT_ONCE, _MOST_AROUND = 500, 10_000
+"""Happenings of one reading; those before and those after the moment that are looked through."""
 _DAY_S = 24 * 3600.0
 _SILENT_S = 3 * MINUTE_S
 _CHANGES = {"scaled", "scale_failed", "external_change"}
@@ -102,8 +102,8 @@ async def _moments(configuration: JournalConfiguration, workers: list[str], at: 
 async def moment(timeline: Timeline, worker: str, at: float) -> Moment:
     found = await timeline.decided(worker, at - 2 * REPEATED_S, at, most=1)
     samples = await timeline.samples(worker, at - _SILENT_S, at + 10 * MINUTE_S)
-    earlier = matching((await timeline.happenings(0.0, at, most=_AROUND)).happenings, worker=worker)
-    later = matching((await timeline.happenings(at + 0.001, at + _DAY_S, most=_AROUND)).happenings, worker=worker)
+    earlier = matching(await _happenings(timeline, 0.0, at), worker=worker)
+    later = matching(await _happenings(timeline, at + 0.001, at + _DAY_S), worker=worker)
     return Moment(
         worker,
         at,
@@ -113,6 +113,18 @@ async def moment(timeline: Timeline, worker: str, at: float) -> Moment:
         next((one for one in reversed(later) if one.event in _CHANGES), None),
         tuple(_failing(earlier)),
     )
+
+
+async def _happenings(timeline: Timeline, since: float, until: float) -> list[Happening]:
+    """The newest first. A day of a busy group has thousands, and what is next to the moment may be the last of them."""
+    found: list[Happening] = []
+    after = ""
+    while True:
+        page = await timeline.happenings(since, until, most=_AT_ONCE, after=after)
+        found += page.happenings
+        after = page.more
+        if not after or len(found) >= _MOST_AROUND:
+            return found
 
 
 def _failing(earlier: list[Happening]) -> Iterator[Happening]:

@@ -22,8 +22,8 @@ from controller.core.text import bounds
 from controller.core.units import iso
 
 MOST_HAPPENINGS = 20_000
-MOST_DECIDED = 20_000
-"""Of one worker."""
+MOST_DECIDED = 60_480
+"""Of one worker: as many as a week has cycles of 10 s, so that no moment of the usual retention is without one."""
 MINUTE_S, TEN_MINUTES_S = 60.0, 600.0
 MINUTES_KEPT_S = 24 * 3600.0
 REPEATED_S = 3600.0
