@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
+from controller.cli.arguments import now
 from controller.core.reasons import REASONS, Reason
 from controller.core.timeline import MINUTE_S, REPEATED_S, Decided, Happening, Sample, matching
 from controller.core.units import in_words, iso
@@ -96,10 +97,11 @@ async def _moments(configuration: JournalConfiguration, workers: list[str], at: 
     from controller.journal import opened_timeline
 
     async with opened_timeline(configuration) as timeline:
-        return [await moment(timeline, worker, at) for worker in workers]
+        return [await moment(timeline, worker, at, now()) for worker in workers]
 
 
-async def moment(timeline: Timeline, worker: str, at: float) -> Moment:
+async def moment(timeline: Timeline, worker: str, at: float, now: float) -> Moment:
+    """now: the sample of the present minute is not written yet, so that of the minute before stands for it."""
     found = await timeline.decided(worker, at - 2 * REPEATED_S, at, most=1)
     samples = await timeline.samples(worker, at - _SILENT_S, at + 10 * MINUTE_S)
     earlier = matching(await _happenings(timeline, 0.0, at), worker=worker)
@@ -108,7 +110,7 @@ async def moment(timeline: Timeline, worker: str, at: float) -> Moment:
         worker,
         at,
         found[0] if found else None,
-        next((one for one in samples if one.at >= at), None),
+        next((one for one in samples if one.at >= at), samples[-1] if samples and now - at < 2 * MINUTE_S else None),
         next((one for one in earlier if one.event in _CHANGES), None),
         next((one for one in reversed(later) if one.event in _CHANGES), None),
         tuple(_failing(earlier)),

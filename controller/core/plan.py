@@ -289,7 +289,8 @@ def _spend(draft: _Draft) -> None:
     seen, replicas = draft.seen, draft.replicas
     alive = None if replicas is None else max(replicas.alive, replicas.running)
     gap, writes = seen.retention.gap, not seen.is_woken
-    charging = Charging(seen.worker, seen.policy, seen.shared, alive, seen.now, gap, seen.epoch, writes=writes)
+    limits = None if replicas is None else replicas.limits
+    charging = Charging(seen.worker, seen.policy, seen.shared, alive, seen.now, gap, seen.epoch, limits, writes)
     draft.charged = charging.after(draft.history.spent)
     noted = replace(draft.history, spent=draft.charged.spent)
     if draft.charged.events:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.timeline import RedisTimeline
 from controller.cli.explain_at import moment
-from controller.core.timeline import Happening
+from controller.core.timeline import Decided, Happening, Sample
 from tests.support.processes import QUICK, Ran, autoscaler, running
 from tests.support.scene import WORKER, Scene
 
@@ -66,15 +67,26 @@ async def test_the_change_next_to_a_moment_is_found_among_thousands_of_others(sc
     keys = Keys("autoscaler", "g")
     now = round(time.time())
     for at, event in ((now - 900, "scaled"), (now - 500, "external_change"), (now - 400, "scaled")):
-        await scene.redis.xadd(keys.history, Happening(event, WORKER, f"{event} at {at}").as_fields(), id=at * 1000)
+        fields: dict[Any, Any] = dict(Happening(event, WORKER, f"{event} at {at}").as_fields())
+        await scene.redis.xadd(keys.history, fields, id=at * 1000)
     pipe = scene.redis.pipeline()
     for number in range(600):
-        fields = Happening("shadow_scaled", WORKER).as_fields()
-        pipe.xadd(keys.history, fields, id=(now - 300) * 1000 + number)
+        pipe.xadd(keys.history, {"e": "shadow_scaled", "w": WORKER}, id=(now - 300) * 1000 + number)
     await pipe.execute()
-    found = await moment(RedisTimeline(scene.redis, keys), WORKER, now - 600.0)
+    found = await moment(RedisTimeline(scene.redis, keys), WORKER, now - 600.0, now)
     assert (found.before and found.before.message) == f"scaled at {now - 900}"
     assert (found.after and found.after.message) == f"external_change at {now - 500}"
+
+
+async def test_this_minute_is_explained_before_its_sample_is_written(scene: Scene) -> None:
+    keys, now = Keys("autoscaler", "g"), round(time.time())
+    sample, decided = Sample(60.0, 1, 1, 1, None, 1, 1, 1, shadow=2), Decided("held", ("Tier",))
+    for key, text in ((keys.minutes(WORKER), sample.as_text()), (keys.decided(WORKER), decided.as_text())):
+        await scene.redis.xadd(key, {"d": text}, id=(now - 50) * 1000)
+    timeline = RedisTimeline(scene.redis, keys)
+    lines = list((await moment(timeline, WORKER, now, now)).lines)
+    assert "the shadow policy would have had 2 on average" in lines
+    assert (await moment(timeline, WORKER, now, now + 600)).sample is None, "no controller led then"
 
 
 async def test_a_fault_has_a_begin_and_an_end(scene: Scene) -> None:

@@ -66,6 +66,7 @@ LEFT_OUT = {
         "crashed": "no worker crashes",
         "exited": "no worker exits",
         "under_way": "no deployment hangs",
+        "limits": "no budget is simulated",
         "words": "only words",
     },
     History: {
