@@ -33,6 +33,7 @@ from controller.policy import Budget, WorkerPolicy, zone_of
 
 STEPS = (0.8, 0.9, 1.0)
 """Shares of the amount at which the highest count falls."""
+_LIMITS = "limits"
 OWN, ALL = "worker", "all"
 """Whose budget it is: that of one worker, or that of all workers together."""
 _HOUR_S = 3600.0
@@ -99,8 +100,9 @@ class Spent:
     def as_text(self) -> str:
         """For the record."""
         tallies = {key: [round(one, 3) for one in tally] for key, tally in self.tallies.items()}
-        limits = [] if self.limits is None else [[self.limits.memory_gb, self.limits.cpu]]
-        return json.dumps([round(self.at, 3), self.count, tallies, dict(self.told), *limits], separators=(",", ":"))
+        # Beside what was told, where the version before leaves out what it does not know.
+        limits = {} if self.limits is None else {_LIMITS: [self.limits.memory_gb, self.limits.cpu]}
+        return json.dumps([round(self.at, 3), self.count, tallies, {**self.told, **limits}], separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str | None) -> Self | None:
@@ -112,13 +114,14 @@ class Spent:
         if not text:
             return None
         try:
-            at, count, tallies, told, *limits = json.loads(text)
+            at, count, tallies, told = json.loads(text)
+            limits = _object(told).get(_LIMITS)
             found = cls(
                 float(at),
                 _whole(count),
                 {str(key): Tally(*map(float, one)) for key, one in _object(tallies).items()},
                 {key: _whole(step) for key, step in _object(told).items() if key in {OWN, ALL}},
-                *(Price(float(memory), float(cpu)) for memory, cpu in limits),
+                None if limits is None else Price(*map(float, limits[:2])),
             )
         except (OverflowError, RecursionError):
             raise ValueError("is no spend") from None

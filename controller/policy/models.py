@@ -147,8 +147,8 @@ class WorkerPolicy(Part):
     docs/schedules.md
     """
     worker_size: WorkerSize | None = None
-    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; taken by `cost`, and needed for a budget unless the
-    service has limits, see docs/budget.md
+    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; taken by `cost`, and needed for a budget unless
+    the service has limits, see docs/budget.md
     """
     budget: Budget | None = None
     """what the workers may cost in a period: max_replicas falls as the spend nears it, see docs/budget.md"""

@@ -199,7 +199,7 @@ def test_limits_are_remembered_while_the_platform_cannot_be_read_and_gone_once_i
     assert spent.limits == LIMITS
     assert charged(spent, [budget()], 2, NOON + 20, GAP).limits is None
     with pytest.raises(ValueError, match="spend"):
-        Spent.from_text("[1,2,{},{},[-1,2]]")
+        Spent.from_text('[1,2,{},{"limits":[-1,2]}]')
 
 
 def standing(dollars: float, policy: WorkerPolicy) -> Standing:
