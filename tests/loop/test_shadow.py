@@ -88,6 +88,20 @@ async def test_another_policy_on_either_side_is_compared_anew(shadowed: Scene) -
     assert len(shadowed.events("shadow_begun")) == 2
 
 
+async def test_a_standby_with_another_file_says_that_the_leader_has_another_policy(shadowed: Scene) -> None:
+    async with leading(shadowed) as leader:
+        await leader.tick()
+        (shadowed.policy.parent / "other.yaml").write_text(shadow_text(**{"replicas: 3": "replicas: 4"}))
+        async with shadowed.controller() as standby:
+            await standby.controller.leadership.turn()
+            status = standby.controller.status
+            assert (status.leader_policy, status.policy) == (
+                leader.controller.shown.digest,
+                standby.controller.shown.digest,
+            )
+            assert status.policy != status.leader_policy
+
+
 async def test_standbys_and_the_page_show_it(shadowed: Scene) -> None:
     from controller.web.health import status_report
     from controller.web.page import page
