@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from controller.fake_kubernetes import kinds, views
-from controller.fake_kubernetes.cluster import Cluster, Workload
+from controller.fake_kubernetes.cluster import Cluster, Pod, Workload
 from controller.fake_kubernetes.faults import REASONS, BadFaultError, Fault, Faults
 
 _PATH = re.compile(
@@ -154,14 +154,25 @@ class Api:
         every = [(one, pod) for one in self.cluster.workloads.values() for pod in one.pods]
         here = [(one, pod) for one, pod in every if asked["namespace"] in {None, one.namespace}]
         if not asked["name"]:
-            return views.listed(self.cluster, "Pod", "v1", [views.pod(self.cluster, one, pod) for one, pod in here])
+            return self._listed_pods(request, here)
         for one, pod in here:
             if pod.name == asked["name"]:
                 if request.method == "PATCH":
-                    annotations = json.loads(body).get("metadata", {}).get("annotations") or {}
-                    pod.annotations |= {key: str(value) for key, value in annotations.items() if value is not None}
+                    _annotate(pod, request, body)
                 return views.pod(self.cluster, one, pod)
         raise Answer(404, "NotFound", f'pods "{asked["name"]}" not found')
+
+    def _listed_pods(self, request: web.Request, here: list[tuple[Workload, Pod]]) -> dict[str, Any]:
+        """A page of those with the labels. The token of the next one is a place, and not a moment as the API's is."""
+        wants = _labels(request.query.get("labelSelector", ""))
+        found = [(one, pod) for one, pod in here if wants.items() <= pod.labels.items()]
+        begin, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 0) or len(found)
+        page = found[begin : begin + limit]
+        shown = views.listed(self.cluster, "Pod", "v1", [views.pod(self.cluster, one, pod) for one, pod in page])
+        if begin + limit < len(found):
+            left = len(found) - begin - limit
+            shown["metadata"] |= {"continue": str(begin + limit), "remainingItemCount": left}
+        return shown
 
     def _review(self, review: Mapping[str, Any]) -> dict[str, Any]:
         asked = review.get("spec", {}).get("resourceAttributes", {})
@@ -198,6 +209,31 @@ class Api:
         self.cluster.scale(found[0], replicas)
         self.cluster.advance(_now())
         return web.json_response(views.shown(self.cluster, found[0]))
+
+
+def _labels(selector: str) -> dict[str, str]:
+    """Of a selector that asks for equal values; the fake knows no other."""
+    pairs = [one.replace("==", "=").partition("=") for one in filter(None, selector.split(","))]
+    if not all(sign and not key.endswith("!") for key, sign, _ in pairs):
+        raise Answer(400, "BadRequest", f"unable to parse requirement: {selector}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _annotate(pod: Pod, request: web.Request, body: bytes) -> None:
+    """A merge-patch; null takes an annotation away."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0]
+    if kind not in _PATCHES:
+        raise Answer(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
+    try:
+        annotations = json.loads(body)["metadata"]["annotations"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Answer(400, "BadRequest", "the fake takes annotations of a pod, and nothing else") from None
+    if not all(value is None or isinstance(value, str) for _, value in annotations):
+        raise Answer(400, "BadRequest", "annotations are strings")
+    for key, value in annotations:
+        pod.annotations.pop(key, None)
+        if value is not None:
+            pod.annotations[key] = value
 
 
 def _now() -> float:

@@ -10,12 +10,21 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count, filterfalse
 from typing import Any
 
 from controller.fake_kubernetes.kinds import DEPLOYMENT, Kind
 from controller.fake_kubernetes.timings import Timings
 
 _COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+def _cost(text: str) -> int:
+    """The controller takes one that is no number for none."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 @dataclass
@@ -68,10 +77,29 @@ class Workload:
         return sum(self.ready(pod, now, timings) for pod in self.pods)
 
     def _new_pod(self, now: float) -> Pod:
+        if self.has_ordinals:
+            taken = {pod.name for pod in self.pods}
+            return Pod(
+                next(filterfalse(taken.__contains__, map(f"{self.name}-{{}}".format, count()))), self.labels, now
+            )
         self._count += 1
-        ordinal = self.kind.kind == "StatefulSet"
-        name = f"{self.name}-{self._count - 1}" if ordinal else f"{self.name}-{self.revision}-{self._count:05d}"
-        return Pod(name, self.labels, now)
+        return Pod(f"{self.name}-{self.revision}-{self._count:05d}", self.labels, now)
+
+    @property
+    def has_ordinals(self) -> bool:
+        return self.kind.kind == "StatefulSet"
+
+    def _goes_next(self, now: float, timings: Timings) -> Pod:
+        """As a ReplicaSet chooses: one that is not ready, then the lowest deletion cost, then the youngest.
+
+        A StatefulSet goes by the highest ordinal alone.
+        """
+        if self.has_ordinals:
+            return max(self.living, key=lambda pod: int(pod.name.rpartition("-")[2]))
+        return min(
+            self.living,
+            key=lambda pod: (self.ready(pod, now, timings), _cost(pod.annotations.get(_COST, "0")), -pod.born),
+        )
 
     def advance(self, now: float, timings: Timings) -> bool:
         """Whether its status is another than before."""
@@ -80,12 +108,7 @@ class Workload:
         while len(self.living) < most:
             self.pods.append(self._new_pod(now))
         while len(self.living) > self.replicas:
-            # As ReplicaSets choose: one that is not ready, then the lowest deletion cost, then the youngest.
-            gone = min(
-                self.living,
-                key=lambda pod: (self.ready(pod, now, timings), int(pod.annotations.get(_COST, "0")), -pod.born),
-            )
-            gone.ends = now + timings.ending
+            self._goes_next(now, timings).ends = now + timings.ending
         shown = (self.generation, len(self.living), self.ready_count(now, timings), int(self.lacks_quota))
         changed, self._shown = shown != self._shown, shown
         return changed
