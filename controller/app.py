@@ -87,7 +87,7 @@ class Controller:
     shown: Shown = field(init=False)
 
     def __post_init__(self) -> None:
-        self.status.serve(self.policy, _slower(self.policy))
+        self.status.serve(self.policy, _slower(self.policy), self.configuration.digest)
         self.shown = Shown(
             self.status,
             self.leadership,
@@ -120,7 +120,7 @@ class Controller:
         self.journal.serve(policy.target_ids)
         self.queue.set_pace(_query_s(policy), _OLDEST_INTERVALS * policy.interval)
         self.platforms.serve(policy)
-        self.status.serve(policy, _slower(policy))
+        self.status.serve(policy, _slower(policy), configuration.digest)
         self.recorder.interval_s = policy.interval
         self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
         self.notifier.serve(policy)
@@ -193,6 +193,7 @@ async def opened(
             policy.interval,
             Supervisor("the history", clock, log.event),
             mask,
+            lambda worker: shadow.count(worker),  # noqa: PLW0108  # it is made below
         )
         opening, marks = notify.opening(settings.group), RedisMarks(redis, keys)
         telling = Supervisor("notifications", clock, log.event)
@@ -251,8 +252,8 @@ def _watching(
                 log.event("redis_warning", message=note)
         if difference.is_news(status.policy, status.leader_policy, clock.monotonic()):
             message = (
-                f"the leader has another policy ({status.leader_policy}) than this replica ({status.policy}): "
-                "a takeover would change what is wanted; deploy the same file to both"
+                f"the leader has another policy ({status.leader_policy}) than this replica ({status.policy}), or a "
+                "file that it names differs: a takeover would change what is wanted; deploy the same files to both"
             )
             log.event("policies_differ", message=message)
         return watched

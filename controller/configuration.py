@@ -38,7 +38,7 @@ ADAPTERS = Adapters(
 
 # What config reads, with what our adapters declare.
 read_policy = functools.partial(of_files.read_policy, adapters=ADAPTERS)
-read_shadow = functools.partial(of_files.read_shadow, adapters=ADAPTERS)
+read_both = functools.partial(of_files.read_both, adapters=ADAPTERS)
 masker = functools.partial(of_files.masker, adapters=ADAPTERS)
 load_settings = functools.partial(of_environment.load_settings, adapters=ADAPTERS)
 load_database = functools.partial(of_environment.load_database, adapters=ADAPTERS)
@@ -60,6 +60,8 @@ class Configuration:
     """Settings of the environment that work but should be changed."""
     shadow: of_files.ShadowFile | None = None
     """The policy that decides beside this one and changes nothing."""
+    digest: str = ""
+    """Of the policy, and of the files that it names."""
 
 
 def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = ADAPTERS) -> Configuration:
@@ -72,10 +74,13 @@ def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = A
     of_settings: list[Problem] = []
     of_platforms: list[Problem] = []
     read = _or_problems(lambda: of_files.read_policy(path, environment, adapters), of_policy)
-    shadow = (
-        None
-        if read is None
-        else _or_problems(lambda: of_files.read_shadow(path, *read, environment, adapters), of_policy)
+    shadow = _or_problems(
+        lambda: (
+            of_files.refuse_shadow(path, environment, adapters)
+            if read is None
+            else of_files.read_shadow(path, *read, environment, adapters)
+        ),
+        of_policy,
     )
     settings = _or_problems(lambda: of_environment.load_settings(environment, adapters), of_settings)
     used = platforms_of(read[0] if read else None, environment, adapters.platforms)
@@ -91,7 +96,8 @@ def configure(path: Path, environment: Mapping[str, str], adapters: Adapters = A
     of_policy = [Problem(place, text) for place, text in notify_warnings(policy.notify, document)]
     of_platforms = [warning for one in used for warning in one.warnings(environment)]
     warnings = (*of_platforms, *settings.warnings, *of_policy)
-    return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings, shadow)
+    digest = of_files.digest(path, policy, shadow, adapters)
+    return Configuration(settings, found, policy, mask, as_shown(policy, document), warnings, shadow, digest)
 
 
 def target_problems(

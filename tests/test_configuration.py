@@ -11,13 +11,19 @@ from controller.adapters.command.settings import COMMAND
 from controller.adapters.kubernetes.settings import KUBERNETES
 from controller.adapters.railway.settings import RAILWAY
 from controller.config.platform import PlatformSettings
-from controller.configuration import ADAPTERS, Configuration, configure, platforms_of
+from controller.configuration import ADAPTERS, Configuration, configure, platforms_of, read_both
 from controller.core.problems import ConfigurationError
 from tests.support.platforms import CLOUD
 
 WORKER = "{service: one, queue: {table: jobs}, max_replicas: 1, tiers: [{replicas: 1}]}"
 ADDRESSES = {"DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h"}
 ON_RAILWAY = {"RAILWAY_TOKEN": "t0ken", "RAILWAY_PROJECT_ID": "p", "RAILWAY_ENVIRONMENT_ID": "e"}
+OWN_PRESET = """
+tables = {jobs = "jobs"}
+[[forms]]
+ready = "{jobs} j WHERE j.state = 'new'"
+processing = "{jobs} j WHERE j.state = 'taken'"
+"""
 BOTH = (RAILWAY, CLOUD)
 SERVICES_IN_THE_CLOUD = (replace(RAILWAY, target="elsewhere"), replace(CLOUD, target="service"))
 """So that a policy of today uses the one and not the other."""
@@ -92,6 +98,46 @@ def test_a_shadow_is_read_from_beside_its_policy_with_the_same_environment(polic
     found = configured(policy, RAILWAY, **ON_RAILWAY, ID="one").shadow
     assert found is not None
     assert (found.path, list(found.workers), found.notes) == (shadowed, ["mail"], ())
+
+
+def test_what_is_wrong_in_a_policy_and_in_its_shadow_is_said_at_once(policy: Path, shadowed: Path) -> None:
+    policy.write_text(f"shadow: other.yaml\ninterval: soon\nworkers: {{mail: {WORKER}}}")
+    shadowed.write_text(f"wake: up\nworkers: {{mail: {WORKER}}}")
+    assert places(policy, RAILWAY) >= {"interval", "wake", "RAILWAY_PROJECT_ID"}
+    with pytest.raises(ConfigurationError, match=r"(?s)interval: .*wake: "):
+        read_both(policy, {})
+    shadowed.unlink()
+    with pytest.raises(ConfigurationError, match=r"correct the name at .*policy.yaml: shadow"):
+        configured(policy, RAILWAY, **ON_RAILWAY)
+
+
+@pytest.mark.parametrize(
+    "text", ["shadow: [other.yaml]\nworkers: 1", "shadow: ''\nworkers: 1", "shadow: .\nworkers: 1", "a: [", "- shadow"]
+)
+def test_a_policy_of_which_the_shadow_cannot_be_told_is_refused_for_what_it_is(policy: Path, text: str) -> None:
+    policy.write_text(text)
+    with pytest.raises(ConfigurationError):
+        configured(policy, RAILWAY, **ON_RAILWAY)
+
+
+def test_the_digest_differs_with_the_contents_of_each_file_that_a_policy_names(policy: Path, shadowed: Path) -> None:
+    def digest() -> str:
+        return configured(policy, RAILWAY, **ON_RAILWAY).digest
+
+    shadowed.write_text(f"workers: {{mail: {WORKER}}}")
+    first = digest()
+    assert first != configured(policy, RAILWAY, **ON_RAILWAY).policy.digest
+    shadowed.write_text(f"# a remark\nworkers: {{mail: {WORKER}}}")
+    assert digest() == first
+    shadowed.write_text(f"workers: {{mail: {WORKER.replace('max_replicas: 1', 'max_replicas: 2')}}}")
+    assert digest() != first
+    preset = policy.with_name("own.toml")
+    preset.write_text(OWN_PRESET)
+    policy.write_text(f"workers: {{mail: {WORKER.replace('table: jobs', 'preset: ./own.toml')}}}")
+    shadowed.unlink()
+    own = digest()
+    preset.write_text(OWN_PRESET.replace("'new'", "'queued'"))
+    assert digest() != own
 
 
 def test_a_secret_that_only_the_shadow_has_is_masked(policy: Path, shadowed: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 from controller.adapters.clock import SystemClock
 from controller.core.moments import moment_of
 from controller.core.problems import ConfigurationError, Problem
-from controller.core.units import seconds_of
+from controller.core.units import DurationTooLongError, seconds_of
 
 ENVIRONMENT = "`autoscaler help environment` lists the variables that it reads."
 """What the help of a command says of them."""
@@ -106,6 +106,8 @@ def duration(text: str) -> float:
         if len(days) <= _DIGITS_OF_DAYS:
             return float(days) * 86_400.0
         raise argparse.ArgumentTypeError(f"{text!r} is longer than {10**_DIGITS_OF_DAYS - 1:,} days")
+    except DurationTooLongError as error:
+        raise argparse.ArgumentTypeError(f"{text[:_SHOWN]!r} {error}") from None
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 30s, 2m, 1h or 7d") from None
 
@@ -186,8 +188,8 @@ def port(text: str) -> int:
     return _one_of(text, range(65536), "a port, 0 to 65535")
 
 
-def replicas(text: str) -> int:
-    return _one_of(text, range(51), "a number of replicas, 0 to 50")
+def replicas(text: str, most: int = 50) -> int:
+    return _one_of(text, range(most + 1), f"a number of replicas, 0 to {most}")
 
 
 def seconds(text: str) -> int:

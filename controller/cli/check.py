@@ -71,7 +71,7 @@ class _Checked:
 def run(parsed: argparse.Namespace) -> int:
     from controller.adapters.postgres.presets.reader import names
     from controller.config.load import schema_text
-    from controller.configuration import masker, read_policy, read_shadow, target_problems
+    from controller.configuration import masker, read_both, target_problems
 
     if parsed.schema:
         print(schema_text(names()))
@@ -79,8 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
     path = policy_of(parsed)
     mask = masker(os.environ)
     try:
-        policy, document = read_policy(path, os.environ)
-        shadow = read_shadow(path, policy, document, os.environ)
+        policy, document, shadow = read_both(path, os.environ)
         mask = masker(os.environ, document)
         if missing := target_problems(policy, document, os.environ):
             raise ConfigurationError(missing)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from controller.cli import output
+from controller.cli.arguments import now
 from controller.core.reasons import REASONS, Reason
 from controller.core.timeline import MINUTE_S, REPEATED_S, Decided, Happening, Sample, matching
 from controller.core.units import in_words, iso
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from controller.configuration import JournalConfiguration
     from controller.core.ports import Timeline
 
-_AROUND = 500
-"""Happenings before and after the moment that are looked through."""
+_AT_ONCE, _MOST_AROUND = 500, 10_000
+"""Happenings of one reading; those before and those after the moment that are looked through."""
 _DAY_S = 24 * 3600.0
 _SILENT_S = 3 * MINUTE_S
 _CHANGES = {"scaled", "scale_failed", "external_change"}
@@ -55,6 +56,8 @@ class Moment:
             yield "no cycle is recorded around that time: it may be that no controller led then"
         else:
             yield f"jobs in that stretch: {_range(self.sample)}; on average {_mean(self.sample.running)} workers ran"
+            if self.sample.shadow is not None:
+                yield f"the shadow policy would have had {_mean(self.sample.shadow)} on average"
         last = len(decided.reasons) - 1
         for place, reason in enumerate(decided.reasons):
             decides = " (this one decided)" if place == last and last else ""
@@ -94,23 +97,36 @@ async def _moments(configuration: JournalConfiguration, workers: list[str], at: 
     from controller.journal import opened_timeline
 
     async with opened_timeline(configuration) as timeline:
-        return [await moment(timeline, worker, at) for worker in workers]
+        return [await moment(timeline, worker, at, now()) for worker in workers]
 
 
-async def moment(timeline: Timeline, worker: str, at: float) -> Moment:
+async def moment(timeline: Timeline, worker: str, at: float, now: float) -> Moment:
+    """now: the sample of the present minute is not written yet, so that of the minute before stands for it."""
     found = await timeline.decided(worker, at - 2 * REPEATED_S, at, most=1)
     samples = await timeline.samples(worker, at - _SILENT_S, at + 10 * MINUTE_S)
-    earlier = matching((await timeline.happenings(0.0, at, most=_AROUND)).happenings, worker=worker)
-    later = matching((await timeline.happenings(at + 0.001, at + _DAY_S, most=_AROUND)).happenings, worker=worker)
+    earlier = matching(await _happenings(timeline, 0.0, at), worker=worker)
+    later = matching(await _happenings(timeline, at + 0.001, at + _DAY_S), worker=worker)
     return Moment(
         worker,
         at,
         found[0] if found else None,
-        next((one for one in samples if one.at >= at), None),
+        next((one for one in samples if one.at >= at), samples[-1] if samples and now - at < 2 * MINUTE_S else None),
         next((one for one in earlier if one.event in _CHANGES), None),
         next((one for one in reversed(later) if one.event in _CHANGES), None),
         tuple(_failing(earlier)),
     )
+
+
+async def _happenings(timeline: Timeline, since: float, until: float) -> list[Happening]:
+    """The newest first. A day of a busy group has thousands, and what is next to the moment may be the last of them."""
+    found: list[Happening] = []
+    after = ""
+    while True:
+        page = await timeline.happenings(since, until, most=_AT_ONCE, after=after)
+        found += page.happenings
+        after = page.more
+        if not after or len(found) >= _MOST_AROUND:
+            return found
 
 
 def _failing(earlier: list[Happening]) -> Iterator[Happening]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING
 
 from controller.cli import output, overriding
 from controller.cli.arguments import ENVIRONMENT, add_policy, moment, now, some
+from controller.cli.parser import meant
+from controller.core.reasons import Reason
 from controller.core.timeline import Happening, matching
+from controller.loop.levels import IN_HISTORY
 
 if TYPE_CHECKING:
     from controller.cli.parser import Commands
@@ -48,6 +51,8 @@ def run(parsed: argparse.Namespace) -> int:
     configuration = overriding.configured(parsed)
     if parsed.worker is not None:
         overriding.chosen(configuration.policy, [parsed.worker])
+    _refuse_unknown("--reason", parsed.reason, set(Reason), "reason")
+    _refuse_unknown("--event", parsed.event, IN_HISTORY, "event of the history")
     at = now()
     since = at - _DAY_S if parsed.since is None else parsed.since
     until = at if parsed.until is None else parsed.until
@@ -57,6 +62,12 @@ def run(parsed: argparse.Namespace) -> int:
     if not printed and not parsed.json:
         output.note("nothing is recorded for that time")
     return 0
+
+
+def _refuse_unknown(place: str, name: str | None, known: Collection[str], what: str) -> None:
+    """A mistyped name would look like a quiet week."""
+    if name is not None and name not in known:
+        overriding.refuse_if(True, place, f"{name[:80]!r} is no {what}{meant(name, known)}")
 
 
 async def _print(configuration: JournalConfiguration, parsed: argparse.Namespace, since: float, until: float) -> int:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from controller.core.ports import LeaderState
     from controller.policy import Policy, WorkerPolicy
 
+_MOST_REPLICAS = 10_000
+"""Of a mistyped number, max_replicas tells; with --force nothing else would."""
 Made = Callable[[str, "WorkerPolicy", float], Override]
 """The override for a worker of the policy, at the journal's time."""
 Amended = Callable[[str, Overrides, float], Overrides]
@@ -79,11 +81,15 @@ def add_author(parser: argparse.ArgumentParser) -> None:
 def add_count(parser: argparse.ArgumentParser, told: str) -> None:
     """One worker and a count, as `hold` and `at-least` take them."""
     parser.add_argument("worker", metavar="WORKER", help="a worker of the policy")
-    parser.add_argument("replicas", type=replicas, metavar="N", help=told)
+    parser.add_argument("replicas", type=_count, metavar="N", help=told)
 
 
 def add_force(parser: argparse.ArgumentParser, told: str) -> None:
     parser.add_argument("--force", action="store_true", help=told)
+
+
+def _count(text: str) -> int:
+    return replicas(text, most=_MOST_REPLICAS)
 
 
 def _author() -> str:

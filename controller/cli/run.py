@@ -252,13 +252,13 @@ def _reload(controller: Controller, path: Path, changed: asyncio.Event) -> Reloa
         before, shadow = controller.policy, controller.configuration.shadow
         if (configuration.policy, configuration.shadow) == (before, shadow):
             controller.shown.refusal = None
-            log.event("policy_loaded", message="read again: the values are the same", hash=before.digest)
+            log.event("policy_loaded", message="read again: the values are the same", hash=controller.shown.digest)
             return
         edits = [*_edits(before, configuration.policy), *_shadow_edits(shadow, configuration.shadow)]
         await controller.adopt(configuration)
         changed.set()
         for name, edit in edits:
-            log.event("policy_loaded", worker=name, hash=controller.policy.digest, message=edit)
+            log.event("policy_loaded", worker=name, hash=controller.shown.digest, message=edit)
         if configuration.shadow != shadow:
             _log_shadow(controller)
 

@@ -1,9 +1,11 @@
 """What the workers of a period have cost, and how the highest count falls as the spend nears the amount. Pure.
 
-Spend is worker-seconds times the price of a worker (`worker_size`). A worker counts while the platform shows it as an
-instance that is not over: starting, running or draining. The time between two looks is charged with the count of the
-first one, also where no controller looked: what ran then is unknown, and unknown is not 0. How much of the spend was
-charged so is told beside it.
+Spend is worker-seconds times the price of a worker: that of its `worker_size`, or of the limits that the platform
+reports for it, an upper bound. While neither is known, the spend is unknown, and the budget limits nothing.
+
+A worker counts while the platform shows it as an instance that is not over: starting, running or draining. The time
+between two looks is charged with the count of the first one, also where no controller looked: what ran then is unknown,
+and unknown is not 0. How much of the spend was charged so is told beside it.
 
 At 80, 90 and 100 % of the amount, the highest count falls by a third of the way from max_replicas to `at_budget`:
 
@@ -24,12 +26,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from controller.core.cap import Cap
+from controller.core.price import Price
 from controller.core.reasons import Because, Reason
 from controller.core.units import iso, money, percent
 from controller.policy import Budget, WorkerPolicy, zone_of
 
 STEPS = (0.8, 0.9, 1.0)
 """Shares of the amount at which the highest count falls."""
+_LIMITS = "limits"
 OWN, ALL = "worker", "all"
 """Whose budget it is: that of one worker, or that of all workers together."""
 _HOUR_S = 3600.0
@@ -83,18 +87,22 @@ class Spent:
     """What one worker's service has used, as its record has it.
 
     at: when it was last charged. count: instances at that time. tallies: by kind of period, such as `month UTC`.
-    told: by whose budget, the step that was last reported.
+    told: by whose budget, the step that was last reported. limits: what the platform last reported that one worker may
+    use at most; the price of a worker whose policy has no worker_size.
     """
 
     at: float
     count: int
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
+    limits: Price | None = None
 
     def as_text(self) -> str:
         """For the record."""
         tallies = {key: [round(one, 3) for one in tally] for key, tally in self.tallies.items()}
-        return json.dumps([round(self.at, 3), self.count, tallies, dict(self.told)], separators=(",", ":"))
+        # Beside what was told, where the version before leaves out what it does not know.
+        limits = {} if self.limits is None else {_LIMITS: [self.limits.memory_gb, self.limits.cpu]}
+        return json.dumps([round(self.at, 3), self.count, tallies, {**self.told, **limits}], separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str | None) -> Self | None:
@@ -107,15 +115,20 @@ class Spent:
             return None
         try:
             at, count, tallies, told = json.loads(text)
+            limits = _object(told).get(_LIMITS)
             found = cls(
                 float(at),
                 _whole(count),
                 {str(key): Tally(*map(float, one)) for key, one in _object(tallies).items()},
                 {key: _whole(step) for key, step in _object(told).items() if key in {OWN, ALL}},
+                None if limits is None else Price(*map(float, limits[:2])),
             )
         except (OverflowError, RecursionError):
             raise ValueError("is no spend") from None
-        is_sound = all(tally.is_sound for tally in found.tallies.values()) and 0 <= found.at < _LARGEST
+        figures = (found.at, *((found.limits.memory_gb, found.limits.cpu) if found.limits else ()))
+        is_sound = all(tally.is_sound for tally in found.tallies.values()) and all(
+            0 <= one < _LARGEST for one in figures
+        )
         if not is_sound or len(found.tallies) > _MOST_TALLIES:
             raise ValueError("is no spend")
         return found
@@ -143,10 +156,19 @@ def larger(ours: Spent | None, theirs: Spent | None) -> Spent | None:
     return ours if ours.at > theirs.at else theirs
 
 
-def charged(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+def charged(
+    before: Spent | None,
+    budgets: Iterable[Budget],
+    count: int | None,
+    now: float,
+    gap: float,
+    *,
+    limits: Price | None = None,
+) -> Spent:
     """With the time since the last look. count: instances now; None: unknown, so the last known count goes on.
 
-    gap: seconds between two looks from which on the time between them counts as one in which nothing was seen.
+    gap: seconds between two looks from which on the time between them counts as one in which nothing was seen. limits:
+    of one instance, as the look found them.
     """
     if before is None:
         before = Spent(now, count or 0)
@@ -161,7 +183,9 @@ def charged(before: Spent | None, budgets: Iterable[Budget], count: int | None, 
         used = max(0.0, now - max(before.at, tally.since)) * before.count
         unseen = used if count is None or now - before.at > gap else 0.0
         tallies[_key(budget)] = tally._replace(worker_s=tally.worker_s + used, unseen_s=tally.unseen_s + unseen)
-    return Spent(now, before.count if count is None else count, tallies, before.told)
+    if count is None:
+        return Spent(now, before.count, tallies, before.told, before.limits)
+    return Spent(now, count, tallies, before.told, limits)
 
 
 def _key(budget: Budget) -> str:
@@ -172,36 +196,58 @@ class Spend(NamedTuple):
     """Dollars of one worker or of several, in one period.
 
     since: from when on it is known; None: all of it is. unseen: charged for a time in which the count was unknown.
-    unknown: workers of which nothing is known.
+    unknown: workers of which nothing is known, or no price. limits: workers that count with what they may use at most.
+    is_unpriced: it is of one worker, of which no price is known.
     """
 
     dollars: float = 0.0
     since: float | None = None
     unseen: float = 0.0
     unknown: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    is_unpriced: bool = False
 
     @classmethod
-    def of(cls, worker: str, spent: Spent | None, per_second: float, budget: Budget, begins: float) -> Self:
+    def of(cls, other: Other, budget: Budget, begins: float) -> Self:
         """A tally of an earlier period says that nothing was charged in this one yet."""
+        spent, price = other.spent, other.price
         tally = None if spent is None else spent.tallies.get(_key(budget))
-        if tally is None:
-            return cls(unknown=(worker,))
+        if tally is None or price is None:
+            return cls(unknown=(other.worker,), is_unpriced=price is None)
+        by_limits = () if other.size is not None else (other.worker,)
         if tally.begins != begins:
-            return cls()
+            return cls(limits=by_limits)
         since = tally.since if tally.since > tally.begins else None
-        return cls(tally.worker_s * per_second, since, tally.unseen_s * per_second)
+        each = price.per_second
+        return cls(tally.worker_s * each, since, tally.unseen_s * each, limits=by_limits)
 
     def plus(self, other: Spend) -> Spend:
         since = max((one for one in (self.since, other.since) if one is not None), default=None)
-        return Spend(self.dollars + other.dollars, since, self.unseen + other.unseen, (*self.unknown, *other.unknown))
+        return Spend(
+            self.dollars + other.dollars,
+            since,
+            self.unseen + other.unseen,
+            (*self.unknown, *other.unknown),
+            (*self.limits, *other.limits),
+        )
 
 
 class Other(NamedTuple):
-    """Another worker under the budget of all. spent: as its record had it last; None: nothing is known."""
+    """A worker under a budget. spent: as its record had it last; None: nothing is known.
+
+    size: the price of one worker as the policy has it; None: by the limits that the platform reports.
+    """
 
     worker: str
     spent: Spent | None
-    per_second: float
+    size: Price | None
+
+    @property
+    def price(self) -> Price | None:
+        """None: unknown."""
+        if self.size is not None:
+            return self.size
+        return None if self.spent is None else self.spent.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +266,11 @@ class Standing:
     scope: str
     spend: Spend
     period: Period
+
+    @property
+    def is_unknown(self) -> bool:
+        """No price of its one worker is known, so it limits nothing."""
+        return self.scope == OWN and self.spend.is_unpriced
 
     @property
     def share(self) -> float:
@@ -260,13 +311,22 @@ class Standing:
         """`$33.20 of $40.00 are spent in this month (83 %), until 2026-12-01 00:00 UTC`."""
         whose = " by all workers" if self.scope == ALL else ""
         spend, amount = self.spend, self.budget.amount
-        said = f"{money(spend.dollars)} of {money(amount)} are spent{whose} in this {self.budget.per}"
+        if self.is_unknown:
+            return (
+                f"how much of {money(amount)} is spent in this {self.budget.per} is unknown, so this budget limits "
+                "nothing: the policy has no worker_size, and the platform reports no limits of the service; write one"
+            )
+        most = "at most " if spend.limits else ""
+        said = f"{most}{money(spend.dollars)} of {money(amount)} are spent{whose} in this {self.budget.per}"
         said += f" ({percent(math.floor(100 * self.share + 1e-6) / 100)}), until {self.until}"
         notes = []
         if spend.since is not None:
             notes.append(f"known since {iso(spend.since)[:19]}Z")
         if spend.unseen:
             notes.append(f"{money(spend.unseen)} of it charged for time without a reading")
+        if spend.limits:
+            whom = "a worker" if self.scope == OWN else "a worker of " + ", ".join(spend.limits)
+            notes.append(f"{whom} counts with the limits that the platform reports, for want of a worker_size")
         if spend.unknown:
             notes.append(f"without {', '.join(spend.unknown)}, whose spend is unknown")
         return f"{said} ({'; '.join(notes)})" if notes else said
@@ -281,15 +341,15 @@ def budgets_of(policy: WorkerPolicy, shared: Shared | None) -> tuple[tuple[str, 
 def standings(
     worker: str, policy: WorkerPolicy, spent: Spent | None, shared: Shared | None, now: float
 ) -> tuple[Standing, ...]:
-    """Each budget that the worker is under. policy: with worker_size, which every policy with a budget has."""
+    """Each budget that the worker is under."""
     found = []
+    me = Other(worker, spent, None if policy.worker_size is None else policy.worker_size.price)
     for scope, budget in budgets_of(policy, shared):
-        assert policy.worker_size is not None, "a budget without it is refused"
         period = Period.of(budget, now)
-        spend = Spend.of(worker, spent, policy.worker_size.price.per_second, budget, period.begins)
+        spend = Spend.of(me, budget, period.begins)
         if scope == ALL and shared is not None:
             for other in shared.others:
-                spend = spend.plus(Spend.of(other.worker, other.spent, other.per_second, budget, period.begins))
+                spend = spend.plus(Spend.of(other, budget, period.begins))
         found.append(Standing(budget, scope, spend, period))
     return tuple(found)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from controller.core.allowed import of_the_hour
 from controller.core.budget import OWN, Shared, Spent, Standing, budgets_of, charged, standings, told_words
 from controller.core.cap import Cap
+from controller.core.price import Price
 from controller.core.steps import Event
 from controller.policy import WorkerPolicy
 
@@ -23,7 +24,7 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Charging:
-    """alive: instances now; None: unknown. gap: see budget.charged(). writes: not in a quick check."""
+    """alive: instances now; None: unknown. gap, limits: see budget.charged(). writes: not in a quick check."""
 
     worker: str
     policy: WorkerPolicy
@@ -32,6 +33,7 @@ class Charging:
     now: float
     gap: float
     epoch: int
+    limits: Price | None = None
     writes: bool = True
 
     def after(self, spent: Spent | None) -> Charged:
@@ -39,7 +41,9 @@ class Charging:
         if not budgets:
             return Charged(spent)
         if self.writes:
-            spent = charged(spent, (budget for _, budget in budgets), self.alive, self.now, self.gap)
+            spent = charged(
+                spent, (budget for _, budget in budgets), self.alive, self.now, self.gap, limits=self.limits
+            )
         now = standings(self.worker, self.policy, spent, self.shared, self.now)
         hour = of_the_hour(self.policy, self.now)
         caps = tuple(cap for one in now if (cap := one.cap(hour)) is not None)

@@ -18,6 +18,7 @@ from controller.core.budget import Spent
 from controller.core.cap import Cap
 from controller.core.load import Load
 from controller.core.override import Overrides
+from controller.core.price import Price
 from controller.core.reasons import Because, Reason
 from controller.core.slo import Promise
 from controller.core.units import in_words
@@ -257,6 +258,7 @@ class Replicas:
     smallest and largest: the limits of a count other than 0; None: no limit is known.
     crashed, exited: instances of the serving deployment that crashed, or that ended by themselves or by a stop.
     under_way: the newest deployment while it is queued, built or deployed.
+    limits: the most memory and vCPU that one instance may use; None: not both are reported.
     instances: their names; None: not asked for, or the platform chooses by itself which of them go.
     contenders: what else sets the count, as far as the platform shows it, such as an autoscaler of its own.
     """
@@ -274,6 +276,7 @@ class Replicas:
     crashed: int = 0
     exited: int = 0
     under_way: UnderWay | None = None
+    limits: Price | None = None
     instances: Instances | None = None
     contenders: tuple[str, ...] = ()
     words: PlatformWords = field(default=PlatformWords(), compare=False)

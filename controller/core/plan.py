@@ -303,7 +303,8 @@ def _spend(draft: _Draft) -> None:
     seen, replicas = draft.seen, draft.replicas
     alive = None if replicas is None else max(replicas.alive, replicas.running)
     gap, writes = seen.retention.gap, not seen.is_woken
-    charging = Charging(seen.worker, seen.policy, seen.shared, alive, seen.now, gap, seen.epoch, writes=writes)
+    limits = None if replicas is None else replicas.limits
+    charging = Charging(seen.worker, seen.policy, seen.shared, alive, seen.now, gap, seen.epoch, limits, writes)
     before = draft.history.spent
     draft.charged = charging.after(before)
     if draft.charged.events:

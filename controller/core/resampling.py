@@ -34,6 +34,7 @@ def _together(some: Sequence[Sample], at: float) -> Sample:
         running=_mean(some, [one.running for one in some]),
         desired=_mean(some, [one.desired for one in some]),
         at=at,
+        shadow=_mean(some, [one.shadow for one in some]),
     )
 
 

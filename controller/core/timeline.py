@@ -22,8 +22,8 @@ from controller.core.text import bounds
 from controller.core.units import iso
 
 MOST_HAPPENINGS = 20_000
-MOST_DECIDED = 20_000
-"""Of one worker."""
+MOST_DECIDED = 60_480
+"""Of one worker: as many as a week has cycles of 10 s, so that no moment of the usual retention is without one."""
 MINUTE_S, TEN_MINUTES_S = 60.0, 600.0
 MINUTES_KEPT_S = 24 * 3600.0
 REPEATED_S = 3600.0
@@ -131,8 +131,9 @@ class Decided(NamedTuple):
 class Sample(NamedTuple):
     """Jobs and workers in a stretch of `seconds` that ends at `at`, over the part of it that was seen.
 
-    depth_*: jobs. oldest_s: the longest wait of an oldest ready job. configured, running, desired: means, in replicas.
-    None: not seen. seen_s: for how many of the seconds the running workers were known.
+    depth_*: jobs. oldest_s: the longest wait of an oldest ready job. configured, running, desired: means, in replicas;
+    shadow: what a shadow policy would have had. None: not seen. seen_s: for how many of the seconds the running workers
+    were known.
     """
 
     seen_s: float
@@ -144,18 +145,21 @@ class Sample(NamedTuple):
     running: float | None = None
     desired: float | None = None
     at: float = 0.0
+    shadow: float | None = None
 
     def as_text(self) -> str:
-        return "|".join(map(_short, self[:8]))
+        """Without a shadow it is as earlier versions wrote it."""
+        figures = self[:8] if self.shadow is None else (*self[:8], self.shadow)
+        return "|".join(map(_short, figures))
 
     @classmethod
     def from_text(cls, text: str, at: float) -> Self:
         """Raises ValueError: it is not such a text."""
         seen_s, least, mean, most, *others = (_number(one) for one in bounds.cut(text, bounds.MESSAGE).split("|"))
-        oldest, configured, running, desired = others
-        if seen_s is None:
+        oldest, configured, running, desired, *shadow = others
+        if seen_s is None or len(shadow) > 1:
             raise ValueError("is not a sample")
-        return cls(seen_s, least, mean, most, oldest, configured, running, desired, at)
+        return cls(seen_s, least, mean, most, oldest, configured, running, desired, at, *shadow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,7 @@ class Glance:
     configured: int | None
     running: int | None
     desired: int | None
+    shadow: int | None = None
 
 
 @dataclass(slots=True)
@@ -207,7 +212,8 @@ class Sampler:
             self._depths.append((seconds, seen.depth))
         if seen.oldest_age_s is not None:
             self._oldest = max(self._oldest or 0.0, seen.oldest_age_s)
-        for name, value in (("configured", seen.configured), ("running", seen.running), ("desired", seen.desired)):
+        for name in ("configured", "running", "desired", "shadow"):
+            value: int | None = getattr(seen, name)
             if value is not None:
                 held, total = self._sums.get(name, (0.0, 0.0))
                 self._sums[name] = (held + seconds, total + seconds * value)
@@ -227,6 +233,7 @@ class Sampler:
             running=self._mean("running"),
             desired=self._mean("desired"),
             at=at,
+            shadow=self._mean("shadow"),
         )
         self._depths, self._sums, self._oldest = [], {}, None
         return sample

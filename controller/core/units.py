@@ -120,6 +120,10 @@ def as_policy(seconds: float) -> str:
     return number.rstrip("0").rstrip(".") + unit
 
 
+class DurationTooLongError(ValueError):
+    """A duration, and longer than any that is meant."""
+
+
 def seconds_of(text: str) -> float:
     """Of a duration as a policy writes it: `500ms`, `30s`, `2m`, `1h`.
 
@@ -131,7 +135,7 @@ def seconds_of(text: str) -> float:
         raise ValueError("is not a duration; write 500ms, 30s, 2m or 1h")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds > _LONGEST_S:
-        raise ValueError("is longer than a month; write 500ms, 30s, 2m or 1h")
+        raise DurationTooLongError("is longer than a month; write 500ms, 30s, 2m or 1h")
     return seconds
 
 

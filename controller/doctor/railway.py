@@ -22,7 +22,7 @@ from controller.adapters.railway.reading import placement
 from controller.adapters.railway.settings import RailwaySettings
 from controller.core.model import Replicas
 from controller.core.ports import Clock, Requests, Unavailable
-from controller.core.units import as_policy, in_words
+from controller.core.units import as_policy, in_words, money
 from controller.doctor.any_platform import PlatformAsked, PlatformFindings, state
 from controller.doctor.finding import Finding, Level, error, ok, warning
 from controller.doctor.railway_as_code import declared_in, nearest
@@ -99,6 +99,7 @@ class RailwayChecks:
             most_replicas(reading, self.plans, worker),
             draining(reading, longest_job_s),
             await self._config(worker.target.key),
+            *limits(reading, worker),
         ]
 
     async def _token(self) -> Finding:
@@ -276,6 +277,20 @@ def most_replicas(reading: Replicas, plans: tuple[str, ...], worker: WorkerPolic
         allowed = ", ".join(f"{MOST_REPLICAS[plan]} on {plan}" for plan in plans)
         return ok("max_replicas", f"is {wanted}; allowed: {allowed}; the token is not allowed to query the plan")
     return ok("max_replicas", f"is {wanted}; {'the plan' if plans else 'Railway'} allows at most {most}")
+
+
+def limits(reading: Replicas, worker: WorkerPolicy) -> Iterator[Finding]:
+    """What a budget without a worker_size counts with; nothing for other workers."""
+    if worker.budget is None or worker.worker_size is not None:
+        return
+    fix = "write worker_size: {memory: …, vcpu: …}, what one worker uses on average, by the service's metrics"
+    if reading.limits is None:
+        says = "limits nothing: it has no worker_size, and the service has no limits of both memory and vCPU"
+        yield warning("budget", says, fix)
+        return
+    a_day = reading.limits.per_second * 86_400
+    says = f"counts a worker with the service's limits, {reading.limits.words}: at most {money(a_day)} a day each"
+    yield warning("budget", says, fix)
 
 
 def draining(reading: Replicas, longest_job_s: float | None) -> Finding:

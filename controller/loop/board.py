@@ -16,6 +16,7 @@ from controller.core.model import Change, History, Replicas
 from controller.core.plan import Plan
 from controller.core.pools import Member, Pool, counted_now
 from controller.core.ports import Journal, Unavailable
+from controller.core.price import Price
 from controller.policy import Policy
 
 
@@ -120,7 +121,6 @@ class Board:
     def _spent(self, worker: str) -> Spent | None:
         return self._known.get(worker, _Known()).spent
 
-    def _price(self, worker: str) -> float:
+    def _price(self, worker: str) -> Price | None:
         size = self._policy.workers[worker].worker_size
-        assert size is not None, "a budget of all without it is refused"
-        return size.price.per_second
+        return None if size is None else size.price

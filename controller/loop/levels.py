@@ -193,6 +193,8 @@ REMEMBERED = frozenset(
     }
 )
 """Events that the history keeps, besides changes and the begin and the end of each fault."""
+IN_HISTORY = REMEMBERED | {"scaled", "scale_failed", "failing", "recovered"}
+"""All events that an entry of the history may have."""
 _OUTCOMES: dict[str, Level] = {
     "standby": "info",
     "held": "info",

@@ -50,7 +50,10 @@ class _Queued(NamedTuple):
 
 @dataclass
 class Recorder:
-    """keep_s: how long the history is kept; 0: none is written. interval_s: between two cycles."""
+    """keep_s: how long the history is kept; 0: none is written. interval_s: between two cycles.
+
+    shadow: the count that a worker's shadow policy would have; None: it has none.
+    """
 
     timeline: Timeline
     clock: Clock
@@ -59,6 +62,7 @@ class Recorder:
     interval_s: float
     supervisor: Supervisor
     mask: Masker = field(default_factory=Masker)
+    shadow: Callable[[str], int | None] = lambda _: None
     lost: int = 0
     """Entries that were dropped because the store did not take them, or because of a bug."""
     fault: str = ""
@@ -136,7 +140,8 @@ class Recorder:
             of.last = decided
             self._put("decided", cycle.worker, decided._replace(at=0.0))
         depth = queue.depth if queue else None
-        glance = Glance(cycle.at, depth, queue.oldest_age_s if queue else None, configured, running, desired)
+        oldest, shadow = queue.oldest_age_s if queue else None, self.shadow(cycle.worker)
+        glance = Glance(cycle.at, depth, oldest, configured, running, desired, shadow)
         for sample in of.minutes.add(glance):
             self._put("minutes", cycle.worker, sample)
         for sample in of.tens.add(glance):

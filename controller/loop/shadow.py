@@ -158,6 +158,11 @@ class ShadowRunner:
             is_woken=reconciler.was_woken,
         )
 
+    def count(self, worker: str) -> int | None:
+        """The workers that its shadow would have; None: it has no shadow, or nothing was decided yet."""
+        fleet = self._fleets.get(worker)
+        return None if fleet is None else fleet.count
+
     async def preview(self, cycle: Cycle) -> ShadowStatus | None:
         """What the shadow would decide on this cycle, going on from what the store remembers; writes nothing.
 

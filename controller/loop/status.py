@@ -47,7 +47,8 @@ class ControllerStatus:
     failing: dict[str, dict[str, float]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     policy: str = ""
-    """The digest of this replica's policy; published, so that replicas with different ones are noticed."""
+    """The digest of this replica's policy and of the files that it names; published, so that replicas with different
+    ones are noticed."""
     leader_policy: str = ""
     """That of the leader, while this replica stands by; "": unknown."""
     changes: int = 0
@@ -119,9 +120,9 @@ class ControllerStatus:
             for worker, last in self.workers.items()
         }
 
-    def serve(self, policy: Policy, slower: Mapping[str, float]) -> None:
-        """Shows the workers of this policy from now on, and no other."""
-        self.interval, self.slower, self.policy = policy.interval, slower, policy.digest
+    def serve(self, policy: Policy, slower: Mapping[str, float], digest: str = "") -> None:
+        """Shows the workers of this policy from now on, and no other. digest: "" for that of the policy alone."""
+        self.interval, self.slower, self.policy = policy.interval, slower, digest or policy.digest
         for of_worker in (self.workers, self.seen_at, self.failing, self._taken):
             for name in of_worker.keys() - policy.workers.keys():
                 del of_worker[name]

@@ -11,7 +11,7 @@ from controller.policy.document import Document, Path, dotted
 from controller.policy.in_force import as_shown, effective
 from controller.policy.limits import OnUnavailable, RateLimit, RateLimitKeys, own_keys
 from controller.policy.little_effect import little_effects
-from controller.policy.load import json_schema, load_policy, with_presets
+from controller.policy.load import json_schema, load_policy, shadow_named, with_presets
 from controller.policy.meanings import described_keys
 from controller.policy.models import Policy, WorkerPolicy
 from controller.policy.names import NAME_BYTES, split_name
@@ -95,6 +95,7 @@ __all__ = [
     "overlaps",
     "own_keys",
     "read_preset",
+    "shadow_named",
     "split_name",
     "target_names",
     "unknown_preset",

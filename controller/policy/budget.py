@@ -175,8 +175,9 @@ def floor_problems(budget: Budget | None, most: int | None) -> Iterator[tuple[Pa
         yield ("at_budget",), f"is {budget.at_budget}, more than max_replicas, which is {most}"
 
 
-def budget_problem(budget: Budget | None, size: WorkerSize | None) -> str | None:
-    if budget is None or size is not None:
+def budget_problem(budget: Budget | None, size: WorkerSize | None, *, has_limits: bool) -> str | None:
+    """has_limits: the worker's platform may report what one worker may use at most, which then is its size."""
+    if budget is None or size is not None or has_limits:
         return None
     return "needs worker_size, for example worker_size: {memory: 0.5GB, vcpu: 0.25}, or the spend is unknown"
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from controller.core.units import as_policy, as_share
+from controller.policy.budget import Budget
 from controller.policy.models import Policy, WorkerPolicy
 
 _ALL_COLUMNS = re.compile(r"\bselect\s+(?:\w+\s*\.\s*)?\*|\.\s*\*", re.IGNORECASE)
@@ -23,8 +24,20 @@ def little_effects(policy: Policy) -> Iterator[str]:
     for pool in policy.pools.keys() - used:
         yield f"pools.{pool}: has no workers; write pool: {pool} at each of them, or remove it"
     for name, worker in policy.workers.items():
-        for key, words in (*_of_max_wait(worker), *_of_per_worker(worker)):
+        every = (*_of_max_wait(worker), *_of_per_worker(worker), *_of_budget(worker, policy.budget))
+        for key, words in every:
             yield f"workers.{name}.{key}: {words}"
+
+
+def _of_budget(worker: WorkerPolicy, of_all: Budget | None) -> Iterator[tuple[str, str]]:
+    if worker.worker_size is None and (worker.budget is not None or of_all is not None):
+        yield (
+            "worker_size",
+            (
+                "is missing, so for the budget a worker counts with the memory and vCPU that are set as limits of its "
+                "service, an upper bound; while none are set, its spend is unknown and limits nothing; write one"
+            ),
+        )
 
 
 def _of_max_wait(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:

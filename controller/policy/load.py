@@ -53,6 +53,16 @@ def load_policy(
     return policy, document
 
 
+def shadow_named(text: str, environment: Mapping[str, str], *, references: Sequence[References] = ()) -> str | None:
+    """What `shadow:` names in the text of a policy that may be wrong elsewhere; None: no file."""
+    try:
+        data = read(text, environment, name="", references=references).data
+    except ConfigurationError:
+        return None
+    named = data.get("shadow") if isinstance(data, dict) else None
+    return named if isinstance(named, str) and named else None
+
+
 def _as_written(details: ErrorDetails, data: Any) -> ErrorDetails:
     """With the path as it is in the file: a column may be written as a name alone, and queues in two ways."""
     *above, last = [part for part in details["loc"] if part not in {AS_LIST, AS_MAPPING}] or [""]

@@ -147,7 +147,9 @@ class WorkerPolicy(Part):
     docs/schedules.md
     """
     worker_size: WorkerSize | None = None
-    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; required for a budget, and taken by `cost`"""
+    """what one worker costs: `memory` and `vcpu`, or `price_per_hour`; taken by `cost`, and needed for a budget unless
+    the service has limits, see docs/budget.md
+    """
     budget: Budget | None = None
     """what the workers may cost in a period: max_replicas falls as the spend nears it, see docs/budget.md"""
     pool: Name | None = None
@@ -302,7 +304,8 @@ class WorkerPolicy(Part):
     @field_validator("budget")
     @classmethod
     def _of_a_known_size(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
-        problem = budget_problem(budget, info.data["worker_size"]) if "worker_size" in info.data else None
+        known, has_limits = "worker_size" in info.data, info.data.get("service") is not None
+        problem = budget_problem(budget, info.data["worker_size"], has_limits=has_limits) if known else None
         if problem is not None:
             raise PydanticCustomError("budget", "{text}", {"text": problem})
         refuse(floor_problems(budget, info.data.get("max_replicas")), "budget")
@@ -429,8 +432,8 @@ class Policy(Part):
     @field_validator("budget")
     @classmethod
     def _of_known_sizes(cls, budget: Budget | None, info: ValidationInfo) -> Budget | None:
-        sizes = {name: worker.worker_size for name, worker in info.data.get("workers", {}).items()}
-        problem = sizes_problem(budget, sizes)
+        workers = info.data.get("workers", {}).items()
+        problem = sizes_problem(budget, {name: one.worker_size for name, one in workers if one.service is None})
         if problem is not None:
             raise PydanticCustomError("budget", "{text}", {"text": problem})
         return budget

@@ -43,7 +43,7 @@ SPANS: Mapping[str, Span] = {
 _KEPT_S = {"1h": 10.0, "6h": 20.0, "24h": 60.0, "7d": 120.0}
 """Seconds that an answer is shared; samples come once a minute."""
 _COST_KEPT_S = 600.0
-_COLUMNS = ("depth_min", "depth_mean", "depth_max", "oldest_s", "configured", "running", "desired")
+_COLUMNS = ("depth_min", "depth_mean", "depth_max", "oldest_s", "configured", "running", "desired", "shadow")
 
 
 class Figures:

@@ -68,6 +68,11 @@ class Shown:
     sent: Callable[[], Mapping[tuple[str, str], int]] = dict
     """How many requests to the platform this replica has sent, by operation and result."""
 
+    @property
+    def digest(self) -> str:
+        """Of the policy in force, and of the files that it names."""
+        return self.status.policy or self.policy.digest
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -238,14 +243,14 @@ def _policy(shown: Shown) -> dict[str, Any]:
     """The values in force, which policy it is, and whether a newer one was refused."""
     policy = shown.policy_shown
     values = shown.policy.model_dump(mode="json", exclude_none=True, by_alias=True) if policy is None else policy
-    of_the_load: dict[str, Any] = {"hash": shown.policy.digest}
+    of_the_load: dict[str, Any] = {"hash": shown.digest}
     if shown.loaded_at is not None:
         of_the_load["loaded_at"] = iso(shown.loaded_at)
     if shown.refusal is not None:
         problems = [shown.mask.text(problem) for problem in shown.refusal.problems]
         of_the_load["refused"] = {"at": iso(shown.refusal.at), "problems": problems}
     leader = shown.status.leader_policy
-    if leader and leader != shown.policy.digest:
+    if leader and leader != shown.digest:
         of_the_load["leader_hash"] = leader
     return {**values, **of_the_load}
 

@@ -14,9 +14,11 @@ from aiohttp import web
 
 from controller.core.moments import moment_of
 from controller.core.ports import Clock, Timeline, Unavailable
+from controller.core.reasons import Reason
 from controller.core.text.escaping import as_json
 from controller.core.text.masking import Masker
 from controller.core.timeline import matching
+from controller.loop.levels import IN_HISTORY
 from controller.web.readings import Readings
 
 MOST = 500
@@ -58,6 +60,10 @@ class Asked(NamedTuple):
             raise ValueError(f"limit is not from 1 to {MOST}")
         since, until = moment_of(query.get("since", "24h"), now), moment_of(query.get("until", "now"), now)
         worker, reason, event = (query.get(name, "") for name in ("worker", "reason", "event"))
+        if reason and reason not in set(Reason):
+            raise ValueError(f"{reason!r} is no reason")
+        if event and event not in IN_HISTORY:
+            raise ValueError(f"{event!r} is no event of the history; there is {', '.join(sorted(IN_HISTORY))}")
         return cls(since, until, worker, reason, event, int(limit), after)
 
 

@@ -146,7 +146,7 @@ class Streams:
             leadership.lease,
             leadership.fault,
             leadership.leader,
-            shown.policy.digest,
+            shown.digest,
             shown.refusal,
             report.failing,
         )

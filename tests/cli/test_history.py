@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
+from controller.adapters.redis.keys import Keys
+from controller.adapters.redis.timeline import RedisTimeline
+from controller.cli.explain_at import moment
+from controller.core.timeline import Decided, Happening, Sample
 from tests.support.processes import QUICK, Ran, autoscaler, running
 from tests.support.scene import WORKER, Scene
 
@@ -55,6 +60,33 @@ async def test_a_moment_of_the_past_is_explained_with_what_was_seen_decided_and_
     assert ran.code == 0
     assert "5 pending, 0 processing" in ran.out
     assert "Tier: the tier of the depth wants this many workers" in ran.out
+
+
+async def test_the_change_next_to_a_moment_is_found_among_thousands_of_others(scene: Scene) -> None:
+    """More than one reading takes lie between the moment and now, and the change is the first of them."""
+    keys = Keys("autoscaler", "g")
+    now = round(time.time())
+    for at, event in ((now - 900, "scaled"), (now - 500, "external_change"), (now - 400, "scaled")):
+        fields: dict[Any, Any] = dict(Happening(event, WORKER, f"{event} at {at}").as_fields())
+        await scene.redis.xadd(keys.history, fields, id=at * 1000)
+    pipe = scene.redis.pipeline()
+    for number in range(600):
+        pipe.xadd(keys.history, {"e": "shadow_scaled", "w": WORKER}, id=(now - 300) * 1000 + number)
+    await pipe.execute()
+    found = await moment(RedisTimeline(scene.redis, keys), WORKER, now - 600.0, now)
+    assert (found.before and found.before.message) == f"scaled at {now - 900}"
+    assert (found.after and found.after.message) == f"external_change at {now - 500}"
+
+
+async def test_this_minute_is_explained_before_its_sample_is_written(scene: Scene) -> None:
+    keys, now = Keys("autoscaler", "g"), round(time.time())
+    sample, decided = Sample(60.0, 1, 1, 1, None, 1, 1, 1, shadow=2), Decided("held", ("Tier",))
+    for key, text in ((keys.minutes(WORKER), sample.as_text()), (keys.decided(WORKER), decided.as_text())):
+        await scene.redis.xadd(key, {"d": text}, id=(now - 50) * 1000)
+    timeline = RedisTimeline(scene.redis, keys)
+    lines = list((await moment(timeline, WORKER, now, now)).lines)
+    assert "the shadow policy would have had 2 on average" in lines
+    assert (await moment(timeline, WORKER, now, now + 600)).sample is None, "no controller led then"
 
 
 async def test_a_fault_has_a_begin_and_an_end(scene: Scene) -> None:
@@ -107,6 +139,8 @@ async def test_a_dry_run_and_a_retention_of_0_write_none(scene: Scene) -> None:
         (["history", "--since", "yesterday"], "'yesterday' is not a time; write 6h, 03:12 or 2026-11-29 03:12"),
         (["history", "--since", "1h", "--until", "2h"], "--since: is later than --until; swap them"),
         (["history", "--worker", "nobody"], "'nobody' is no worker of the policy"),
+        (["history", "--reason", "Tear"], "--reason: 'Tear' is no reason; did you mean Tier?"),
+        (["history", "--event", "scalled"], "--event: 'scalled' is no event of the history; did you mean scaled?"),
         (["history", "--follow", "--until", "1h"], "--follow and --until: do not go together"),
         (["explain", "--at", "2999-01-01 00:00"], "--at: is in the future"),
         (["explain", "--worker", WORKER], "--worker: goes only with --at"),

@@ -115,6 +115,8 @@ async def test_what_redis_lost_is_written_back_by_a_process_that_saw_it(scene: S
     ("words", "said"),
     [
         (["hold", WORKER, "9", "--for", "30m"], "N: 9 is outside min_replicas..max_replicas (0..5)"),
+        (["hold", WORKER, "60", "--for", "30m"], "N: 60 is outside min_replicas..max_replicas (0..5)"),
+        (["hold", WORKER, "3", "--for", "1000h"], "'1000h' is longer than a month"),
         (["hold", WORKER, "3"], "--for"),
         (["hold", WORKER, "three", "--for", "30m"], "'three' is not a number of replicas"),
         (["hold", WORKER, "-1", "--for", "30m"], "hold"),

@@ -17,7 +17,9 @@ from controller.core.model import Decision, History, QueueDepth, Replicas, Servi
 from controller.core.override import Blocks, Kind, Override, Overrides
 from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import Retention, Unavailable
+from controller.core.price import Price
 from controller.core.reasons import Reason
+from controller.loop.budget_status import BudgetStatus
 from controller.policy import Budget, WorkerPolicy
 from tests.support.sources import SOURCES
 
@@ -149,6 +151,55 @@ def test_a_record_that_holds_no_spend_is_refused(text: str) -> None:
 
 def spent_of(dollars: float, now: float = NOON, **more: Any) -> Spent:
     return Spent(now, 0, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, dollars)}, **more)
+
+
+ONE, TWO = Price(an_hour=3600.0), Price(an_hour=7200.0)
+"""Dollars a second."""
+LIMITS = Price(8.0, 8.0)
+
+
+def unsized(spent: Spent, shared: Shared | None = None, *, own: bool = True) -> Standing:
+    """Of a worker without a worker_size."""
+    policy = worker({} if own else None).model_copy(update={"worker_size": None})
+    return standings("w", policy, spent, shared, NOON)[0]
+
+
+def test_without_a_size_a_worker_counts_with_its_limits_which_are_an_upper_bound() -> None:
+    found = unsized(spent_of(1_000, limits=LIMITS))
+    assert found.spend.dollars == pytest.approx(1_000 * LIMITS.per_second)
+    assert found.words.startswith("at most $0.09 of $100.00 are spent in this day (0 %), until")
+    assert found.words.endswith(
+        "(a worker counts with the limits that the platform reports, for want of a worker_size)"
+    )
+    assert found.cap(worker({})) is None
+    assert unsized(spent_of(1e6, limits=LIMITS)).step == 2
+
+
+def test_without_a_size_and_without_limits_a_budget_limits_nothing_and_says_so() -> None:
+    found = unsized(spent_of(1e9))
+    assert (found.step, found.is_unknown, found.cap(worker({}))) == (0, True, None)
+    assert "is unknown, so this budget limits nothing" in found.words
+    shown = BudgetStatus.of(found, worker({}))
+    assert (shown.spent, shown.is_upper_bound, shown.max_replicas) == (None, False, 6)
+
+
+def test_in_the_budget_of_all_a_worker_without_a_price_is_named() -> None:
+    shared = Shared(budget(), (Other("b", spent_of(30), ONE), Other("c", spent_of(1_000, limits=LIMITS), None)))
+    found = unsized(spent_of(1e9), shared, own=False)
+    assert found.spend.dollars == pytest.approx(30 + 1_000 * LIMITS.per_second)
+    assert found.words.startswith("at most $30.09 of")
+    assert "a worker of c counts with the limits" in found.words
+    assert "without w, whose spend is unknown" in found.words
+
+
+def test_limits_are_remembered_while_the_platform_cannot_be_read_and_gone_once_it_reports_none() -> None:
+    spent = charged(None, [budget()], 2, NOON, GAP, limits=LIMITS)
+    assert Spent.from_text(spent.as_text()) == spent
+    spent = charged(spent, [budget()], None, NOON + 10, GAP)
+    assert spent.limits == LIMITS
+    assert charged(spent, [budget()], 2, NOON + 20, GAP).limits is None
+    with pytest.raises(ValueError, match="spend"):
+        Spent.from_text('[1,2,{},{"limits":[-1,2]}]')
 
 
 def standing(dollars: float, policy: WorkerPolicy) -> Standing:
@@ -318,7 +369,7 @@ def test_each_step_is_reported_once_and_the_new_period_too() -> None:
 
 
 def test_the_budget_of_all_counts_what_each_has_spent() -> None:
-    others = (Other("b", spent_of(30), 1.0), Other("c", spent_of(10), 2.0), Other("d", None, 1.0))
+    others = (Other("b", spent_of(30), ONE), Other("c", spent_of(10), TWO), Other("d", None, ONE))
     (one,) = standings("a", worker(), spent_of(25), Shared(budget(), others), NOON)
     assert (one.scope, one.spend.dollars, one.step) == (ALL, 75, 0)
     assert one.words.endswith("(without d, whose spend is unknown)")
@@ -327,7 +378,7 @@ def test_the_budget_of_all_counts_what_each_has_spent() -> None:
 def test_of_two_budgets_the_lower_max_holds() -> None:
     policy = worker({"at_budget": 0}, jobs_per_worker=1)
     history = History(since=NOON - 86_400, spent=spent_of(80))
-    shared = Shared(budget(at_budget=0), (Other("b", spent_of(15), 1.0),))
+    shared = Shared(budget(at_budget=0), (Other("b", spent_of(15), ONE),))
     seen = seen_at(NOON, policy, QueueDepth(99, 0), 0, history, gap=GAP)
     planned = plan(replace(seen, shared=shared))
     assert [one.scope for one in planned.standings] == [OWN, ALL]

@@ -14,6 +14,12 @@ def sample(at: float, depth: float | None = 1.0, running: float | None = 1.0, se
     return Sample(seen_s, depth, depth, depth, depth, running, running, running, at)
 
 
+def test_the_shadow_of_a_step_is_the_mean_of_the_samples_that_have_one() -> None:
+    first, second = sample(60)._replace(shadow=2.0), sample(120)._replace(shadow=4.0)
+    steps = in_steps([first, second, sample(180), sample(240)], 0, 120, 2)
+    assert [step and step.shadow for step in steps] == [3.0, None]
+
+
 def test_a_sample_belongs_to_the_step_in_which_its_stretch_ends() -> None:
     steps = in_steps([sample(60), sample(120), sample(121), sample(0), sample(360)], 0, 120, 2)
     assert [step and (step.at, step.seen_s) for step in steps] == [(0, 120), (120, 60)]

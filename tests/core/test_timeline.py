@@ -52,10 +52,11 @@ def test_a_decision_is_read_as_it_was_written(outcome: str, reasons: tuple[str, 
     assert Decided.from_text(one.as_text(), 5.0) == one
 
 
-@given(st.lists(st.none() | st.integers(0, 999), min_size=7, max_size=7))
-def test_a_sample_is_read_as_it_was_written(figures: list[float | None]) -> None:
-    one = Sample(60.0, *figures, at=5.0)  # type: ignore[misc, arg-type]  # mypy cannot count them
+@given(st.lists(COUNTS, min_size=7, max_size=7), COUNTS)
+def test_a_sample_is_read_as_it_was_written(figures: list[float | None], shadow: int | None) -> None:
+    one = Sample(60.0, *figures, at=5.0, shadow=shadow)  # type: ignore[misc, arg-type]  # mypy cannot count them
     assert Sample.from_text(one.as_text(), 5.0) == one
+    assert one.as_text().count("|") == (7 if shadow is None else 8), "as the version before reads it, without a shadow"
 
 
 @pytest.mark.parametrize("text", ["", "held", "held|Tier|x|||||||", "held|Tier|1|2|3|4|5|6", "held|Tier|-1||||||"])
@@ -64,7 +65,9 @@ def test_what_is_no_decision_is_refused(text: str) -> None:
         Decided.from_text(text, 5.0)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1|2|3", "|1|2|3|4|5|6|7", "x|1|2|3|4|5|6|7", "1|nan|2|3|4|5|6|7"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1|2|3", "|1|2|3|4|5|6|7", "x|1|2|3|4|5|6|7", "1|nan|2|3|4|5|6|7", "1|1|2|3|4|5|6|7|8|9"]
+)
 def test_what_is_no_sample_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"[a-z]"):
         Sample.from_text(text, 5.0)
@@ -97,6 +100,10 @@ def glance(at: float, depth: int | None = 5, running: int | None = 2) -> Glance:
     return Glance(at, depth, None, running, running, running)
 
 
+def shadowed(at: float, shadow: int | None) -> Glance:
+    return Glance(at, 5, None, 2, 2, 2, shadow)
+
+
 @given(st.lists(st.tuples(st.floats(0.5, 40), st.integers(0, 99), st.integers(0, 9)), min_size=2, max_size=80))
 def test_the_worker_seconds_of_all_samples_are_those_that_were_seen(steps: list[tuple[float, int, int]]) -> None:
     """At most the last stretch, which has not ended, is missing."""
@@ -119,7 +126,13 @@ def test_a_sample_has_the_least_the_mean_and_the_most_jobs_of_its_minute() -> No
     found = [one for at, depth in ((0, 10), (20, 40), (40, 1), (60, 7)) for one in sampler.add(glance(at, depth))]
     (one,) = found
     assert (one.at, one.depth_min, one.depth_mean, one.depth_max) == (60.0, 1, 17.0, 40)
-    assert (one.seen_s, one.running) == (60.0, 2.0)
+    assert (one.seen_s, one.running, one.shadow) == (60.0, 2.0, None)
+
+
+def test_a_shadow_that_begins_within_a_minute_has_the_mean_of_its_own_time() -> None:
+    sampler = Sampler(60.0, 31.0)
+    found = [one for at, shadow in ((0, None), (30, 2), (45, 4), (60, 9)) for one in sampler.add(shadowed(at, shadow))]
+    assert [(one.running, one.shadow) for one in found] == [(2.0, 3.0)]
 
 
 def test_what_no_cycle_saw_is_unknown_and_not_0() -> None:

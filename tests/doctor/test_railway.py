@@ -37,15 +37,15 @@ async def look(
     service: str | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    budget: Mapping[str, str] | None = None,
 ) -> dict[str, Finding]:
     """What is said, by what it is about."""
     settings = load_railway({**fake.environment_variables(token), **ELSEWHERE, **(environment or {})})
     client = RailwayClient(settings.api_url, settings.token, LoopClock())
     platform = RailwayPlatform(client, project=settings.project_id, environment=settings.environment_id)
     ident = service or fake.worker.id
-    worker = WorkerPolicy.model_validate(
-        {"service": ident, "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
-    )
+    values = {"service": ident, "queue": {"table": "job"}, "max_replicas": most, "tiers": [{"replicas": most}]}
+    worker = WorkerPolicy.model_validate({**values, "budget": budget})
     checks = RailwayChecks(platform, settings, folder=folder)
     try:
         found = [*await checks.look([ident], interval), *await checks.service(worker, job_s)]
@@ -65,6 +65,27 @@ async def test_a_service_that_is_as_it_should_be_is_not_complained_of() -> None:
     assert list(found) == [
         *("token", "Railway", "requests", "service", "regions", "max_replicas", "draining", "config-as-code")
     ]
+
+
+@pytest.mark.parametrize(
+    ("containers", "words"),
+    [
+        (
+            {"cpu": 1, "memoryBytes": 2_000_000_000},
+            "counts a worker with the service's limits, 2 GB and 1 vCPU: at most $",
+        ),
+        (
+            {"memoryBytes": 2_000_000_000},
+            "limits nothing: it has no worker_size, and the service has no limits of both",
+        ),
+    ],
+)
+async def test_a_budget_without_a_size_is_told_with_what_it_counts(containers: dict[str, int], words: str) -> None:
+    async with fake_railway(deploy={"limitOverride": {"containers": containers}}) as fake:
+        found = (await look(fake, budget={"amount": "4$", "per": "day"}))["budget"]
+    assert found.level is Level.WARNING
+    assert found.says.startswith(words)
+    assert "worker_size" in found.fix
 
 
 async def test_looking_changes_nothing() -> None:

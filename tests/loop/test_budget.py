@@ -108,6 +108,29 @@ async def test_the_budget_of_all_counts_the_other_workers_also_right_after_a_tak
         assert cycle.budgets[0].spent == pytest.approx(95, abs=0.01)
 
 
+@pytest.mark.parametrize("limits", [{"cpu": 8, "memoryBytes": 8_000_000_000}, {}], ids=["limits", "no limits"])
+async def test_without_a_size_the_limits_that_the_platform_reports_are_the_price(
+    scene: Scene, tmp_path: Path, limits: dict[str, int]
+) -> None:
+    deploy = {"limitOverride": {"containers": limits}}
+    service = scene.fake.add_service("limited", deploy=deploy).id
+    tier = {"replicas": 6}
+    worker = {"service": service, "queue": {"table": "generation_job"}, "tiers": [tier], "max_replicas": 6}
+    scene.policy = tmp_path / "policy.yaml"
+    scene.policy.write_text(yaml.safe_dump({"workers": {WORKER: {**worker, "budget": BUDGET}}}))
+    async with scene.controller() as driven:
+        await driven.tick()
+        await let_be_spent(scene, 1_000)
+        cycle = await driven.tick()
+        assert cycle.budgets is not None
+        (budget,) = cycle.budgets
+        shown = driven.controller.status.workers[WORKER].to_json()["budgets"][0]
+    assert budget.is_upper_bound is bool(limits)
+    assert budget.spent == (pytest.approx(1e6 * 240 / (43_200 * 60), abs=0.1) if limits else None)
+    assert budget.max_replicas == (2 if limits else 6)
+    assert shown["spent"] == budget.spent
+
+
 async def test_a_lost_record_is_given_back_what_was_spent(scene: Scene, tmp_path: Path) -> None:
     write_policy(scene, tmp_path / "policy.yaml")
     async with scene.controller() as driven:

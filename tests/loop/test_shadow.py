@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from controller.core.model import Lease
 from controller.loop.cycle import Outcome
-from tests.support.scene import POLICY, WORKER, Driven, Scene
+from tests.support.scene import POLICY, WORKER, Driven, LaterClock, Scene
 
 TIERS = "    tiers: [{up_to: 0, replicas: 0}, {replicas: 3}]\n"
 
@@ -87,6 +88,20 @@ async def test_another_policy_on_either_side_is_compared_anew(shadowed: Scene) -
     assert len(shadowed.events("shadow_begun")) == 2
 
 
+async def test_a_standby_with_another_file_says_that_the_leader_has_another_policy(shadowed: Scene) -> None:
+    async with leading(shadowed) as leader:
+        await leader.tick()
+        (shadowed.policy.parent / "other.yaml").write_text(shadow_text(**{"replicas: 3": "replicas: 4"}))
+        async with shadowed.controller() as standby:
+            await standby.controller.leadership.turn()
+            status = standby.controller.status
+            assert (status.leader_policy, status.policy) == (
+                leader.controller.shown.digest,
+                standby.controller.shown.digest,
+            )
+            assert status.policy != status.leader_policy
+
+
 async def test_standbys_and_the_page_show_it(shadowed: Scene) -> None:
     from controller.web.health import status_report
     from controller.web.page import page
@@ -129,6 +144,22 @@ async def test_a_bug_in_it_is_reported_once_and_the_cycle_is_untouched(
         await driven.tick()
     (crashed,) = shadowed.events("crashed")
     assert crashed["message"].startswith("the shadow policy: ZeroDivisionError")
+
+
+async def test_the_history_has_what_it_would_have_had(shadowed: Scene) -> None:
+    """A sample of each minute, which the page's chart and `explain --at` show."""
+    await shadowed.jobs(5)
+    passed = [0.0]
+    clock = LaterClock(lambda: passed[0])
+    clock.wall = lambda: time.time() + passed[0]  # type: ignore[method-assign]
+    async with leading(shadowed, clock=clock) as driven:
+        for _ in range(3):
+            await driven.tick()
+            passed[0] += 30.0
+        await driven.tick()
+        await driven.controller.recorder.flush()
+        samples = await driven.controller.recorder.timeline.samples(WORKER, 0.0, clock.wall())
+    assert {one.shadow for one in samples} == {3}
 
 
 async def test_one_reading_is_enough_for_both(shadowed: Scene) -> None:

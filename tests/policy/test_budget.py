@@ -6,7 +6,7 @@ import pytest
 
 from controller.core.edits import edits
 from controller.core.problems import ConfigurationError
-from controller.policy import Policy, load_policy
+from controller.policy import Policy, little_effects, load_policy
 
 POLICY = """\
 BUDGET
@@ -20,8 +20,9 @@ WORKER
 """
 
 
-def loaded(worker: str = "", all_workers: str = "") -> Policy:
-    return load_policy(POLICY.replace("WORKER", f"    {worker}").replace("BUDGET", all_workers), {})[0]
+def loaded(worker: str = "", all_workers: str = "", target: str = "service: s") -> Policy:
+    text = POLICY.replace("WORKER", f"    {worker}").replace("BUDGET", all_workers)
+    return load_policy(text.replace("service: s", target), {})[0]
 
 
 SIZE = "worker_size: {memory: 512MB, vcpu: 0.25}"
@@ -48,8 +49,6 @@ def test_a_budget_of_all_and_one_of_a_worker_have_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("worker", "all_workers", "place", "words"),
     [
-        ("budget: {amount: 4$, per: day}", "", "workers.a.budget", "needs worker_size"),
-        ("", "budget: {amount: 4$, per: day}", "budget", "write one for a"),
         (f"{SIZE}\n    budget: {{amount: $4, per: day}}", "", "workers.a.budget.amount", "write for example 40$"),
         (f"{SIZE}\n    budget: {{amount: 0$, per: day}}", "", "workers.a.budget.amount", "must be above 0$"),
         (f"{SIZE}\n    budget: {{amount: 4$, per: year}}", "", "workers.a.budget.per", "month"),
@@ -64,6 +63,25 @@ def test_a_budget_of_all_and_one_of_a_worker_have_their_defaults() -> None:
 def test_what_is_refused(worker: str, all_workers: str, place: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         loaded(worker, all_workers)
+    (problem,) = refused.value.problems
+    assert place in problem.place
+    assert words in problem.text
+
+
+@pytest.mark.parametrize(
+    ("worker", "all_workers", "place", "words"),
+    [
+        ("budget: {amount: 4$, per: day}", "", "workers.a.budget", "needs worker_size"),
+        ("", "budget: {amount: 4$, per: day}", "budget", "write one for a"),
+    ],
+)
+def test_a_budget_without_a_size_is_for_platforms_that_report_limits(
+    worker: str, all_workers: str, place: str, words: str
+) -> None:
+    (warning,) = little_effects(loaded(worker, all_workers))
+    assert warning.startswith("workers.a.worker_size: is missing, so for the budget a worker counts with")
+    with pytest.raises(ConfigurationError) as refused:
+        loaded(worker, all_workers, "kubernetes: {name: d}")
     (problem,) = refused.value.problems
     assert place in problem.place
     assert words in problem.text

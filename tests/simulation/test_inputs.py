@@ -67,6 +67,7 @@ LEFT_OUT = {
         "crashed": "no worker crashes",
         "exited": "no worker exits",
         "under_way": "no deployment hangs",
+        "limits": "no budget is simulated",
         "instances": "workers have no names",
         "contenders": "only a warning",
         "words": "only words",

@@ -60,6 +60,8 @@ async def test_filters_go_together(scene: Scene) -> None:
         ({"limit": "0"}, "limit is not from 1 to 500"),
         ({"limit": "501"}, "limit is not from 1 to 500"),
         ({"limit": "-1"}, "limit is not from 1 to 500"),
+        ({"reason": "Tear"}, "'Tear' is no reason"),
+        ({"event": "scalled"}, "'scalled' is no event of the history"),
         ({"after": "+"}, "after is not the `more` of an answer"),
         ({"wroker": "x"}, "'wroker' is no parameter; there is after, event, limit, reason, since, until, worker"),
         ({"worker": "x" * 101}, "longer than 100 characters"),

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StringConstraints
 
 from controller.core.model import PlatformLimit, PlatformWords, Replicas, ServiceState, UnderWay
+from controller.core.price import Price
 from controller.core.reasons import Reason
 from controller.core.text import bounds
 
@@ -56,6 +57,8 @@ _LARGEST_PART = 20_000
 """Characters kept of a part of a deployment's meta; 50 regions have about 5,000."""
 _TOO_LARGE = "more than is read"
 _LONGEST_DRAINING_S = 24 * 3600
+_GB, _LARGEST_LIMIT = 1e9, 1e15
+"""Railway counts in decimal gigabytes. In bytes, or in vCPUs."""
 _FIRST_STAMP = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
 """No deployment on Railway is older, so an earlier time is not valid."""
 
@@ -102,7 +105,7 @@ def _kept(meta: Any) -> Any:
     return kept
 
 
-_DEPLOY_PARTS = ("multiRegionConfig", "numReplicas", "region", "drainingSeconds")
+_DEPLOY_PARTS = ("multiRegionConfig", "numReplicas", "region", "drainingSeconds", "limitOverride")
 
 
 def _small(value: Any) -> Any:
@@ -292,6 +295,23 @@ def draining_s(instance: ServiceInstance) -> float:
     return float((_draining(instance.drainingSeconds) or 0) if in_meta is None else in_meta)
 
 
+def limits(deployment: Deployment | None) -> Price | None:
+    """The limits that were set for the service, which its deployment has; None: not both are set, or have that form.
+
+    Those of the plan, which hold otherwise, are not in a reading.
+    """
+    override = _deploy_part(deployment).get("limitOverride")
+    containers = override.get("containers") if isinstance(override, Mapping) else None
+    found = containers if isinstance(containers, Mapping) else {}
+    memory, cpu = (_limit(found.get(name)) for name in ("memoryBytes", "cpu"))
+    return None if memory is None or cpu is None else Price(memory / _GB, cpu)
+
+
+def _limit(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < _LARGEST_LIMIT else None
+
+
 def replicas(
     instance: ServiceInstance,
     state: ServiceState,
@@ -324,6 +344,7 @@ def replicas(
         crashed=_crashed(deployment),
         exited=_with_status(deployment, "EXITED"),
         under_way=under_way(instance.latestDeployment),
+        limits=limits(deployment),
         words=WORDS,
     )
 

@@ -20,6 +20,7 @@ from controller.core.timeline import (
     MINUTES_KEPT_S,
     MOST_DECIDED,
     MOST_HAPPENINGS,
+    REPEATED_S,
     TEN_MINUTES_S,
     Decided,
     Happening,
@@ -68,8 +69,10 @@ class RedisTimeline:
         keep_s = batch.keep_s
         for happening in batch.happenings:
             yield self._keys.history, happening.ident, keep_s, MOST_HAPPENINGS, happening.as_fields()
+        # That of the oldest moment may have been written REPEATED_S before it, and later still where cycles are late.
+        decided_s = keep_s + 1.5 * REPEATED_S
         for worker, decided in batch.decided:
-            yield self._keys.decided(worker), "", keep_s, MOST_DECIDED, _with_time(decided.as_text(), decided.at)
+            yield self._keys.decided(worker), "", decided_s, MOST_DECIDED, _with_time(decided.as_text(), decided.at)
         day_s = min(keep_s, MINUTES_KEPT_S)
         for worker, sample in batch.minutes:
             fields = _with_time(sample.as_text(), sample.at)

@@ -68,21 +68,27 @@ def _schedules(shown: Shown) -> Iterator[Sample]:
             yield Sample(last.schedule is not None, {"worker": shown.mask.text(name)})
 
 
-def _budgets(figure: Callable[[BudgetStatus], float]) -> Callable[[Shown], Iterator[Sample]]:
+def _budgets(figure: Callable[[BudgetStatus], float | None]) -> Callable[[Shown], Iterator[Sample]]:
     """A sample for each worker with a budget of its own, and one of the budget of all: the newest reading has most."""
 
     def samples(shown: Shown) -> Iterator[Sample]:
         of_all: BudgetStatus | None = None
         for name, last in shown.status.workers.items():
             for one in last.budgets or ():
-                if one.scope != ALL:
-                    yield Sample(figure(one), {"worker": shown.mask.text(name), "budget": one.scope})
-                elif of_all is None or (one.until, one.spent) > (of_all.until, of_all.spent):
+                value = figure(one)
+                if one.scope != ALL and value is not None:
+                    yield Sample(value, {"worker": shown.mask.text(name), "budget": one.scope})
+                elif one.scope == ALL and (of_all is None or _newness(one) > _newness(of_all)):
                     of_all = one
-        if of_all is not None:
-            yield Sample(figure(of_all), {"worker": "", "budget": of_all.scope})
+        value = None if of_all is None else figure(of_all)
+        if value is not None:
+            yield Sample(value, {"worker": "", "budget": ALL})
 
     return samples
+
+
+def _newness(budget: BudgetStatus) -> tuple[str, float]:
+    return budget.until, budget.spent or 0.0
 
 
 def _pools(figure: Callable[[PoolStatus], int]) -> Callable[[Shown], Iterator[Sample]]:

@@ -91,7 +91,7 @@ def _notifications(shown: Shown) -> Iterator[Sample]:
 
 
 def _policy_info(shown: Shown) -> Iterator[Sample]:
-    yield Sample(1, {"hash": shown.policy.digest})
+    yield Sample(1, {"hash": shown.digest})
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from controller.adapters.railway import reading
 from controller.adapters.railway.reading import ServiceInstance, Stored
 from controller.core.model import ServiceState, UnderWay
+from controller.core.price import Price
 
 
 def deployment(
@@ -134,6 +135,26 @@ def test_an_instance_that_drains_is_alive_and_no_longer_counts_for_the_configure
     what = instance(deployment("SUCCESS", "RUNNING", "REMOVING", "REMOVED", "EXITED"))
     assert reading.live(what.latestDeployment) == 1
     assert reading.replicas(what, ServiceState.RUNNING, {"us": 1}).alive == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [
+        ({"containers": {"cpu": 2, "memoryBytes": 4_000_000_000}}, Price(4.0, 2.0)),
+        ({"containers": {"cpu": 0.5, "memoryBytes": 512_000_000, "diskBytes": 1}}, Price(0.512, 0.5)),
+        ({"containers": {"memoryBytes": 3_000_000_000}}, None),
+        ({"containers": {"cpu": 0, "memoryBytes": 3_000_000_000}}, None),
+        ({"containers": {"cpu": "2", "memoryBytes": True}}, None),
+        ({"containers": []}, None),
+        ("none", None),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_the_limits_of_a_service_are_read_where_both_are_set(override: object, found: Price | None) -> None:
+    deploy = {"multiRegionConfig": {"us": {"numReplicas": 3}}, "limitOverride": override}
+    what = instance(deployment("SUCCESS", "EXITED", stopped=True, deploy=deploy))
+    assert reading.replicas(what, ServiceState.STOPPED, {"us": 3}).limits == found
 
 
 def drained(status: str, *instances: str, seconds: Any = 30, ident: str = "d1", stopped: bool = False) -> Any:

@@ -122,6 +122,22 @@ async def test_the_number_of_entries_is_bounded(timeline: RedisTimeline, lease: 
     assert newest.figures == {"n": MOST_HAPPENINGS + 1_999}
 
 
+async def test_the_decision_of_the_oldest_moment_is_kept_as_long_as_that_moment(
+    timeline: RedisTimeline, lease: Lease, redis: Redis
+) -> None:
+    """One that does not change is written again after an hour, so it was written before the moment that it is of."""
+    for hours, is_kept in ((0.9, True), (2.0, False)):
+        begin = round((time.time() - WEEK_S - hours * 3600) * 1000)
+        pipe = redis.pipeline()
+        for number in range(300):
+            pipe.xadd(KEYS.decided("w"), {"d": HELD.as_text()}, id=begin + number)
+        await pipe.execute()
+        await timeline.append(Batch((), [("w", HELD)], keep_s=WEEK_S), lease)
+        kept = await redis.xlen(KEYS.decided("w"))
+        assert kept == 301 if is_kept else kept < 150, "whole blocks of old entries are dropped"
+        await redis.delete(KEYS.decided("w"))
+
+
 async def test_entries_end_with_the_retention(timeline: RedisTimeline, lease: Lease, redis: Redis) -> None:
     await timeline.append(Batch([scaled(number) for number in range(300)], keep_s=WEEK_S), lease)
     await asyncio.sleep(0.02)
