@@ -1,8 +1,8 @@
 """Every failure is shown, whatever it holds.
 
 Where pytest cannot render an exception (a group nested too deep for it, say), it ends the whole run with INTERNALERROR.
-So does a report that cannot be printed, for which a lone surrogate in its text is enough. Such a failure is told in plain
-text instead, and the run goes on.
+So does a report that cannot be printed, for which a lone surrogate in its text is enough. Such a failure is told in
+plain text instead, and the run goes on.
 """
 
 from __future__ import annotations
