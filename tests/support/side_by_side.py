@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 from _pytest.warnings import catch_warnings_for_item
+from hypothesis.internal import charmap
 
 LONGEST_FIRST = (
     "virtual/test_mutants",
@@ -76,12 +77,22 @@ def pytest_collection(session: pytest.Session) -> bool | None:
     return True
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_directory(path: Path) -> Iterator[pytest.Collector | None]:
+    """One for each folder, whichever files of it are collected: what its conftest.py has belongs to that one."""
+    folder = yield
+    return _folders.setdefault(path, folder)
+
+
+_folders: dict[Path, pytest.Collector | None] = {}
+
+
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if not _has_processes(session.config):
         return None
     files = Files(_files(session.config))
     if set(session.config.args) == set(session.config.getini("testpaths")):
-        _import_the_product()
+        _prepare()
     processes = Processes(session, files)
     try:
         for _ in range(min(session.config.option.processes, len(files.every))):
@@ -105,14 +116,18 @@ def _files(config: pytest.Config) -> list[str]:
     return sorted(files, key=lambda file: first.get(file, len(first)))
 
 
-def _import_the_product() -> None:
-    """Once for all processes, and for all commands that these fork."""
+def _prepare() -> None:
+    """What most tests need, once for all processes, and for all commands that these fork."""
     import controller
+    from controller.adapters.postgres.presets import reader
 
     for module in pkgutil.walk_packages(controller.__path__, "controller."):
         if not module.name.endswith("__main__"):
             with suppress(ImportError):  # of an extra that is not installed
                 importlib.import_module(module.name)
+    for name in reader.names():
+        reader.load(name)
+    charmap.categories()  # what st.text() draws from
 
 
 class Files:
