@@ -17,6 +17,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
@@ -102,7 +103,7 @@ settings.load_profile("no hurry")
 if not LONG:
     # It reads all modules that are imported, for numbers and words to draw. Which ones that are depends on the files
     # that a process has taken: without them it draws the same each time.
-    providers._get_local_constants = providers.Constants
+    providers._get_local_constants = Constants
 if _has_room_in_memory():
     # Each test makes and removes tables: on a disk a tenth of the suite's time goes into finding free inodes.
     demo_servers._temporary = lambda: _MEMORY

@@ -120,7 +120,7 @@ def _here(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -
             sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
             if logging.lastResort is not None:
                 logging.lastResort.setFormatter(last or None)
-    printed, complaints = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    printed, complaints = (stream.buffer.getvalue().decode() for stream in (out, err))
     return Ran(code if isinstance(code, int) else 1, printed, complaints)
 
 

@@ -15,7 +15,7 @@ import pkgutil
 import signal
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -78,7 +78,7 @@ def pytest_collection(session: pytest.Session) -> bool | None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collect_directory(path: Path) -> Iterator[pytest.Collector | None]:
+def pytest_collect_directory(path: Path) -> Generator[None, pytest.Collector | None, pytest.Collector | None]:
     """One for each folder, whichever files of it are collected: what its conftest.py has belongs to that one."""
     folder = yield
     return _folders.setdefault(path, folder)
