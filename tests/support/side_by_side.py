@@ -135,15 +135,21 @@ class Files:
 
     def __init__(self, every: list[str]) -> None:
         self.every = every
+        self.sizes = [_size(file) for file in every]
         self._next, numbers = os.pipe()
         os.set_blocking(numbers, False)
         os.write(numbers, b"".join(map(_NUMBER.pack, range(len(every)))))
         os.close(numbers)
 
-    def taken(self) -> Iterator[str]:
-        """One after the other, until none is left."""
+    def taken(self) -> Iterator[int]:
+        """The number of one after the other, until none is left."""
         while number := os.read(self._next, _NUMBER.size):
-            yield self.every[_NUMBER.unpack(number)[0]]
+            yield _NUMBER.unpack(number)[0]
+
+
+def _size(file: str) -> int:
+    """In bytes: a measure of how many tests it may have. Of a test by its id, 1."""
+    return max(1, Path(file).stat().st_size) if Path(file).is_file() else 1
 
 
 class _IsAChild(BaseException):
@@ -154,8 +160,8 @@ class _Process:
     def __init__(self, pid: int, news: Connection) -> None:
         self.pid = pid
         self.news = news
-        self.test = "before its first test"
-        """The id of the one that it is in."""
+        self.test: str | None = None
+        """The id of the one that it is in; None before the first."""
 
 
 class Processes:
@@ -167,7 +173,7 @@ class Processes:
         self._files = files
         self._all: dict[Any, _Process] = {}
         self._begun = 0
-        self._collected: list[int] = []
+        self._collected = self._of_bytes = 0
 
     def begin(self) -> None:
         """Raises _IsAChild in the new process, after it has run its tests."""
@@ -207,19 +213,25 @@ class Processes:
             kind, what = process.news.recv()
         except (EOFError, OSError):
             kind, what = "died", None
-        if kind in {"done", "died"}:
-            del self._all[process.news]
-            process.news.close()
-            os.waitpid(process.pid, 0)
+        if kind not in {"done", "died"}:
+            self._hear(process, kind, what)
+            return
+        del self._all[process.news]
+        process.news.close()
+        os.waitpid(process.pid, 0)
         if kind == "died":
             self._hook.pytest_runtest_logreport(report=_of_a_crash(process.test))
-            self.begin()
-        elif kind == "running":
+            if process.test is not None:  # or the next one would die as well, and so on
+                self.begin()
+
+    def _hear(self, process: _Process, kind: str, what: Any) -> None:
+        if kind == "running":
             process.test = what
         elif kind == "collected":
             # How many there will be is a guess until the last file, for the percentages that are printed.
-            self._collected.append(what)
-            self._session.testscollected = sum(self._collected) * len(self._files.every) // len(self._collected)
+            number, tests = what
+            self._collected, self._of_bytes = self._collected + tests, self._of_bytes + self._files.sizes[number]
+            self._session.testscollected = self._collected * sum(self._files.sizes) // self._of_bytes
         elif kind == "report":
             self._hook.pytest_runtest_logreport(report=pytest.TestReport._from_json(what))
         elif kind == "collect report":
@@ -230,7 +242,8 @@ class Processes:
             raise pytest.UsageError(what)
 
 
-def _of_a_crash(test: str) -> pytest.TestReport:
+def _of_a_crash(of: str | None) -> pytest.TestReport:
+    test = of or "before its first test"
     return pytest.TestReport(
         nodeid=test,
         location=(test.partition("::")[0], None, test),
@@ -259,10 +272,10 @@ def _work(session: pytest.Session, files: Files, telling: Connection) -> None:
 
 
 def _collected(session: pytest.Session, files: Files, telling: Connection) -> Iterator[pytest.Item]:
-    for file in files.taken():
+    for number in files.taken():
         with catch_warnings_for_item(session.config, session.config.hook, when="collect", item=None):
-            items = session.perform_collect([file])
-        telling.send(("collected", len(items)))
+            items = session.perform_collect([files.every[number]])
+        telling.send(("collected", (number, len(items))))
         yield from items
 
 
