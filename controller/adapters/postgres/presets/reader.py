@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -49,12 +48,6 @@ def load(name: str) -> Preset:
 def _shipped(name: str) -> Preset:
     if name not in names():
         raise ConfigurationError([Problem("preset", f"{name[:80]!r} {unknown_preset(name, names())}")])
-    return _shipped(name)
-
-
-@cache
-def _shipped(name: str) -> Preset:
-    """Read and checked once in a process: who looks for libraries asks for all of them."""
     text = (_folder() / f"{name}{_ENDING}").read_text(encoding="utf-8")
     return read_preset(text, name=name, place=f"{name}{_ENDING}")
 
