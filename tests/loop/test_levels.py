@@ -26,15 +26,19 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path for path in (ROOT / "controller").rglob("*.py") if not path.is_relative_to(ROOT / "controller" / "demo")
 )
+REPORTING = {"event", "report", "_report", "Event"}
 KNOWN = {"info", "warning", "error"}
 
 
 def reports(path: Path) -> Iterator[ast.expr]:
     """What each call names that reports an event: log.event(…), report(…), or Event(…) of a plan."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    if not any(f"{name}(" in text for name in REPORTING):
+        return
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and node.args:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in {"event", "report", "_report", "Event"}:
+            if name in REPORTING:
                 yield node.args[0]
 
 

@@ -32,7 +32,7 @@ _PROMISED_STEPS = flaps._STEPS, flaps._LEAST_STEPS
 
 def look_for_flaps_in_few_steps() -> None:
     """For good. A `check` of the shipped policy needs half a second of a core otherwise, and there are many."""
-    flaps._STEPS = flaps._LEAST_STEPS = 200
+    flaps._STEPS = flaps._LEAST_STEPS = 60
 
 
 @pytest.fixture

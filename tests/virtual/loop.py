@@ -88,6 +88,10 @@ class Kernel:
         heapq.heappush(self._due, (happening.when(), next(self._numbers), happening))
         return happening
 
+    def run_to_the_next(self) -> None:
+        """What is due next, and nothing after it."""
+        self.run_until(self._due[0][0])
+
     def run_until(self, end: float) -> None:
         due = self._due
         while due and due[0][0] <= end:

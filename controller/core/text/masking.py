@@ -42,6 +42,8 @@ _LEAST_BEFORE_CUT = 3
 """Fewer characters than this reveal nothing of a secret."""
 _DEEPEST = 60
 """Levels of a nested value; anything deeper is masked as a whole."""
+_LONGEST_KEY, _MOST_KEYS = 60, 1000
+"""Keys that are remembered as they are shown."""
 
 _URL_SAFE = str.maketrans("+/", "-_")
 
@@ -127,6 +129,7 @@ class Masker:
         self._shown = {form: shown[form] for form in (*distinctive, *self._words)}
         self._all = "\0".join(self._shown)
         self._in_json = _by_beginning(filter(_is_in_json, distinctive))
+        self._keys: dict[str, str] = {}
 
     def become(self, other: Masker) -> None:
         """Knows from now on what the other knows: everything that holds this masker goes on with it."""
@@ -147,10 +150,20 @@ class Masker:
         if isinstance(value, Mapping | list | tuple) and depth > _DEEPEST:
             return MASK
         if isinstance(value, Mapping):
-            return {self.value(key): self.value(child, depth + 1) for key, child in value.items()}
+            return {self._key(key): self.value(child, depth + 1) for key, child in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(child, depth + 1) for child in value]
         return value
+
+    def _key(self, key: Any) -> Any:
+        """The same few keys stand in every line of a log: each is looked through once."""
+        if not isinstance(key, str) or len(key) > _LONGEST_KEY:
+            return self.value(key)
+        if key not in self._keys:
+            if len(self._keys) >= _MOST_KEYS:
+                self._keys.clear()
+            self._keys[key] = self.text(key)
+        return self._keys[key]
 
     def json_text(self, text: str, *, ids: Collection[str] = ()) -> str:
         """Masks JSON from outside before it is parsed; the result is JSON, too. Numbers are never masked.

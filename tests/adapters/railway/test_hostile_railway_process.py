@@ -51,7 +51,7 @@ async def test_no_answer_takes_more_than_half_as_much_memory_again_and_none_cost
     odd = {**TOO_MUCH, **NO_ANSWER, **REFUSED}
     short = {name: answer for name, (answer, _) in odd.items() if name not in endless and "429" not in name}
     # Each of these is tried in test_hostile_railway.py too, where what is in memory is counted.
-    answers = {**{name: short[name] for name in some(list(short), every=4)}, **AT_THE_BOUNDS}
+    answers = {**{name: short[name] for name in some(list(short), every=8)}, **AT_THE_BOUNDS}
     async with hostile_railway(ordinary) as server:
         there = {**QUICK, "MIN_WORKERS": "2", "RAILWAY_API_URL": server.url}
         async with running_anew(scene, **there) as controller:
