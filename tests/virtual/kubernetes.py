@@ -186,13 +186,13 @@ class Kubernetes:
         self._note(before, sender)
 
     def rotate_the_token(self, late_s: float) -> None:
-        """From now on another one is valid, and the file has it this much later."""
+        """From now on another one is valid, and the file has the newest this much later."""
         number = int(self.api.token.rpartition("-")[2]) + 1
         self.api.token = f"token-{number}"
-        self.kernel.after(late_s, self._write_the_token, self.api.token)
+        self.kernel.after(late_s, self._write_the_token)
 
-    def _write_the_token(self, token: str) -> None:
-        self.token_file.token = token
+    def _write_the_token(self) -> None:
+        self.token_file.token = self.api.token
 
     # Requests
 
