@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from controller.fake_kubernetes import kinds, views
 from controller.fake_kubernetes.answers import Answer, status
-from controller.fake_kubernetes.cluster import Cluster, Workload
+from controller.fake_kubernetes.cluster import Cluster, Pod, Workload
 from controller.fake_kubernetes.faults import Faults
 
 _PATH = re.compile(
@@ -30,6 +30,7 @@ class Request(NamedTuple):
     authorization: str | None = None
     agent: str = ""
     content_type: str = ""
+    query: Mapping[str, str] = {}
 
 
 class _Refusal(Exception):  # noqa: N818  # it ends a request with a Status, which may be no error of ours
@@ -128,20 +129,56 @@ class Api:
         every = [(one, pod) for one in self.cluster.workloads.values() for pod in one.pods]
         here = [(one, pod) for one, pod in every if asked["namespace"] in {None, one.namespace}]
         if not asked["name"]:
-            return views.listed(self.cluster, "Pod", "v1", [views.pod(self.cluster, one, pod) for one, pod in here])
+            return self._listed_pods(request, here)
         for one, pod in here:
             if pod.name == asked["name"]:
                 if request.method == "PATCH":
-                    annotations = json.loads(request.body).get("metadata", {}).get("annotations") or {}
-                    pod.annotations |= {key: str(value) for key, value in annotations.items() if value is not None}
+                    _annotate(pod, request)
                 return views.pod(self.cluster, one, pod)
         raise _Refusal(404, "NotFound", f'pods "{asked["name"]}" not found')
+
+    def _listed_pods(self, request: Request, here: list[tuple[Workload, Pod]]) -> dict[str, Any]:
+        """A page of those with the labels. The token of the next one is a place, and not a moment as the API's is."""
+        wants = _labels(request.query.get("labelSelector", ""))
+        found = [(one, pod) for one, pod in here if wants.items() <= pod.labels.items()]
+        begin, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 0) or len(found)
+        page = found[begin : begin + limit]
+        shown = views.listed(self.cluster, "Pod", "v1", [views.pod(self.cluster, one, pod) for one, pod in page])
+        if begin + limit < len(found):
+            left = len(found) - begin - limit
+            shown["metadata"] |= {"continue": str(begin + limit), "remainingItemCount": left}
+        return shown
 
     def _review(self, review: Mapping[str, Any]) -> dict[str, Any]:
         asked = review.get("spec", {}).get("resourceAttributes", {})
         below = f"/{asked['subresource']}" if asked.get("subresource") else ""
         allowed = f"{asked.get('verb')} {asked.get('resource')}{below}" not in self.denied
         return {**review, "status": {"allowed": allowed}}
+
+
+def _labels(selector: str) -> dict[str, str]:
+    """Of a selector that asks for equal values; the fake knows no other."""
+    pairs = [one.replace("==", "=").partition("=") for one in filter(None, selector.split(","))]
+    if not all(sign and not key.endswith("!") for key, sign, _ in pairs):
+        raise _Refusal(400, "BadRequest", f"unable to parse requirement: {selector}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _annotate(pod: Pod, request: Request) -> None:
+    """A merge-patch; null takes an annotation away."""
+    kind = request.content_type.partition(";")[0]
+    if kind not in _PATCHES:
+        raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
+    try:
+        annotations = json.loads(request.body)["metadata"]["annotations"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _Refusal(400, "BadRequest", "the fake takes annotations of a pod, and nothing else") from None
+    if not all(value is None or isinstance(value, str) for _, value in annotations):
+        raise _Refusal(400, "BadRequest", "annotations are strings")
+    for key, value in annotations:
+        pod.annotations.pop(key, None)
+        if value is not None:
+            pod.annotations[key] = value
 
 
 def _discovery(path: str) -> dict[str, Any] | None:

@@ -10,12 +10,21 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count, filterfalse
 from typing import Any
 
 from controller.fake_kubernetes.kinds import DEPLOYMENT, Kind
 from controller.fake_kubernetes.timings import Timings
 
 _COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+def _cost(text: str) -> int:
+    """The controller takes one that is no number for none."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 @dataclass
@@ -70,15 +79,37 @@ class Workload:
         return sum(self.ready(pod, now, timings) for pod in self.pods)
 
     def _new_pod(self, now: float) -> Pod:
+        if self.has_ordinals:
+            taken = {pod.name for pod in self.pods}
+            name = next(filterfalse(taken.__contains__, map(f"{self.name}-{{}}".format, count())))
+            return Pod(name, self.labels, now, revision=self.revision)
         self._count += 1
-        ordinal = self.kind.kind == "StatefulSet"
-        name = f"{self.name}-{self._count - 1}" if ordinal else f"{self.name}-{self.revision}-{self._count:05d}"
+        name = f"{self.name}-{self.revision}-{self._count:05d}"
         return Pod(name, self.labels, now, revision=self.revision)
 
     @property
     def updated(self) -> int:
         """Pods made from the newest template."""
         return sum(pod.revision == self.revision for pod in self.living)
+
+    @property
+    def has_ordinals(self) -> bool:
+        return self.kind.kind == "StatefulSet"
+
+    def _end_one(self, pods: list[Pod], now: float, timings: Timings) -> None:
+        self._goes_next(pods, now, timings).ends = now + timings.ending
+
+    def _goes_next(self, pods: list[Pod], now: float, timings: Timings) -> Pod:
+        """As a ReplicaSet chooses: one that is not ready, then the lowest deletion cost, then the youngest.
+
+        A StatefulSet goes by the highest ordinal alone.
+        """
+        if self.has_ordinals:
+            return max(pods, key=lambda pod: int(pod.name.rpartition("-")[2]))
+        return min(
+            pods,
+            key=lambda pod: (self.ready(pod, now, timings), _cost(pod.annotations.get(_COST, "0")), -pod.born),
+        )
 
     def advance(self, now: float, timings: Timings) -> bool:
         """Whether its status is another than before."""
@@ -100,7 +131,7 @@ class Workload:
         A Deployment makes a new pod first (maxSurge 1, maxUnavailable 0; 25% of up to 4 is rounded to these), and a
         StatefulSet ends an old one first.
         """
-        makes_first = self.kind.kind != "StatefulSet"
+        makes_first = not self.has_ordinals
         least_ready = self.replicas if makes_first else self.replicas - 1
         old = [] if self.paused else [pod for pod in self.living if pod.revision != self.revision]
         while old:
@@ -110,14 +141,6 @@ class Workload:
             self._end_one(old, now, timings)
             old = [pod for pod in old if pod.ends is None]
         return 0
-
-    def _end_one(self, pods: list[Pod], now: float, timings: Timings) -> None:
-        """As ReplicaSets choose: one that is not ready, then the lowest deletion cost, then the youngest."""
-        gone = min(
-            pods,
-            key=lambda pod: (self.ready(pod, now, timings), int(pod.annotations.get(_COST, "0")), -pod.born),
-        )
-        gone.ends = now + timings.ending
 
     @property
     def lacks_quota(self) -> bool:

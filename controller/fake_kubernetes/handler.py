@@ -57,6 +57,7 @@ class Handler:
                     authorization=named("Authorization"),
                     agent=named("User-Agent", ""),
                     content_type=named("Content-Type", ""),
+                    query=request.query,
                 )
             )
         )

@@ -104,7 +104,16 @@ class Runner:
         return self._fixed_gap or 3 * self._policy.interval + 1
 
     def _reader(self, name: str, worker: WorkerPolicy) -> QueueReader:
-        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report, beside=self._beside)
+        ports, target = self._ports, worker.target.key
+        return QueueReader(
+            name,
+            worker,
+            ports.queue,
+            ports.clock,
+            ports.report,
+            beside=self._beside,
+            holders=ports.on(target).platform.chooser(target) is not None,
+        )
 
     async def adopt(self, policy: Policy, also: Callable[[], object]) -> None:
         """Goes on with this policy from the next turn on; returns once it does. A cycle that has begun is finished.

@@ -233,7 +233,7 @@ class Kubernetes:
         self.cluster.advance(self.kernel.now)
         before, found, writes = self.asked, str(self.workload.version), len(self.api.changes)
         answer = self.api.answer(request)
-        if request.method != "PATCH":
+        if not _scales(request):
             return answer
         if answer.status == httpx.codes.CONFLICT:
             self.fenced += 1
@@ -286,18 +286,24 @@ class KubernetesWire(Wire):
             authorization=named("authorization"),
             agent=named("user-agent", ""),
             content_type=named("content-type", ""),
+            query=dict(request.url.params),
         )
         is_reading = request.method == "GET" and NAME in path.split("/")
         told: Told | None = None
         try:
             await self.connect(request)
-            sender = self.sending() if request.method == "PATCH" else Sender(self.who)
+            sender = self.sending() if _scales(asked) else Sender(self.who)
             answer: Answered = await self.ask(lambda reply: self.kubernetes.receive(asked, sender, reply), request)
             told = Told.by(answer.body) if answer.status == httpx.codes.OK else None
         finally:
             if is_reading:
                 self.answered(told)
         return httpx.Response(answer.status, headers=dict(answer.headers), stream=httpx.ByteStream(answer.body))
+
+
+def _scales(request: Request) -> bool:
+    """And does not annotate a pod."""
+    return request.method == "PATCH" and request.path.endswith("/scale")
 
 
 def opened(

@@ -75,7 +75,7 @@ class KubernetesClient:
         )
         self._credentials = Credentials(access, clock)
         self._server = access.server
-        self._clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
+        self.clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
         self._paused_until = 0.0
         self.sent: Counter[tuple[str, str]] = Counter()
         """Requests by method and result: ok, refused, throttled (HTTP 429), failed (no usable answer)."""
@@ -147,7 +147,7 @@ class KubernetesClient:
         raise unavailable
 
     def _wait_if_told(self) -> None:
-        left = self._paused_until - self._clock.monotonic()
+        left = self._paused_until - self.clock.monotonic()
         if left > 0:
             raise NotSent(SOURCE, f"asked us to wait (HTTP 429); {in_words(left)} left")
 
@@ -209,7 +209,7 @@ class KubernetesClient:
             )
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else _WAIT_S
-            self._paused_until = self._clock.monotonic() + min(wait, _LONGEST_WAIT_S)
+            self._paused_until = self.clock.monotonic() + min(wait, _LONGEST_WAIT_S)
             return _TooMany(SOURCE, f"{words}; nothing is sent for {in_words(min(wait, _LONGEST_WAIT_S))}")
         if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
             return Refused(SOURCE, words)

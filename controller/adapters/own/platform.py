@@ -90,6 +90,9 @@ class OwnPlatforms:
     def requests(self) -> Requests | None:
         return next(filter(None, (one.requests() for one in self._each.values())), None)
 
+    def chooser(self, service: str) -> None:
+        """Such a platform only gets a count."""
+
 
 def _named(unavailable: E, use: str) -> E:
     """As the one dependency that the loop knows, so that its next answer ends the fault; the text says which it was."""

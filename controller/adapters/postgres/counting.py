@@ -40,7 +40,7 @@ SELECT CASE WHEN pg_is_in_recovery() THEN
 class Asked(NamedTuple):
     """One queue to count. wanted: its exact count. limits: of the bounded one. timeout_s: if it is read alone.
 
-    ahead_s: seconds within which jobs count as due soon; 0: none does.
+    ahead_s: seconds within which jobs count as due soon; 0: none does. holders: who holds jobs is asked for.
     """
 
     queue: QueuePolicy
@@ -48,13 +48,14 @@ class Asked(NamedTuple):
     limits: Limits
     timeout_s: float
     ahead_s: float = 0.0
+    holders: bool = False
 
     @classmethod
     def of(cls, request: DepthRequest, timeout_s: float) -> Asked:
         """timeout_s: unless the policy sets queue.timeout."""
-        queue, limit, enough, busy, ahead_s = request
+        queue, limit, enough, busy, ahead_s, holders = request
         wanted, limits = Wanted(key_of(queue), limit), Limits.bounded(limit, enough, busy)
-        return cls(queue, wanted, limits, timeout_s if queue.timeout is None else queue.timeout, ahead_s)
+        return cls(queue, wanted, limits, timeout_s if queue.timeout is None else queue.timeout, ahead_s, holders)
 
     @property
     def key(self) -> str:
@@ -81,18 +82,20 @@ class Counting:
             psycopg.Error: a statement failed, so that none of them could be read.
             Unavailable: the same, with the reason.
         """
-        depths = await self._counted(lane, [(one.queue, one.limits, one.ahead_s) for one in batch], timeout_s)
+        depths = await self._counted(lane, batch, timeout_s)
         now = asyncio.get_running_loop().time()
         bounded = [(one, depth) for one, depth in zip(batch, depths, strict=True) if _was_counted(depth)]
         due = [one for one, depth in bounded if self._exact.are_due(one.wanted, depth, one.limits, now)]
         if due:
             await self._count_exactly(lane, due, now, timeout_s)
         return [
-            replace(self._exact.complete(one.wanted, depth, one.limits), lag_s=depth.lag_s, remarks=depth.remarks)
-            if _was_counted(depth)
-            else depth
+            self._complete(one, depth) if _was_counted(depth) else depth
             for one, depth in zip(batch, depths, strict=True)
         ]
+
+    def _complete(self, one: Asked, depth: QueueDepth) -> QueueDepth:
+        exact = self._exact.complete(one.wanted, depth, one.limits)
+        return replace(exact, lag_s=depth.lag_s, remarks=depth.remarks, holders=depth.holders)
 
     async def _count_exactly(self, lane: Lane, due: Sequence[Asked], now: float, timeout_s: float) -> None:
         """Counts up to `limit`, for display only: if it fails, the bounded reading is still valid."""
@@ -100,7 +103,7 @@ class Counting:
             self._exact.give_up(one.wanted, now)  # replaced below if the count ends; so any failure counts as given up
             try:
                 limits = Limits(one.wanted.limit, one.wanted.limit)
-                (depth,) = await self._counted(lane, [(one.queue, limits, one.ahead_s)], timeout_s)
+                (depth,) = await self._counted(lane, [one._replace(limits=limits, holders=False)], timeout_s)
             except (psycopg.Error, Unavailable):
                 if lane.is_lost:
                     raise
@@ -108,47 +111,46 @@ class Counting:
                 if _was_counted(depth):
                     self._exact.keep(one.wanted, depth, now)
 
-    async def _counted(
-        self, lane: Lane, queues: Sequence[tuple[QueuePolicy, Limits, float]], timeout_s: float
-    ) -> list[QueueDepth | Unavailable]:
+    async def _counted(self, lane: Lane, queues: Sequence[Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
         """Reads each queue once, in one transaction. The policy's own queries come last.
 
         Each of these is rolled back to a savepoint, as it may change settings (search_path) for the next statements.
         """
-        at_work = await self._overdue_queries(lane, [queue for queue, *_ in queues], timeout_s)
-        asked = {index: one for index, one in enumerate(queues) if key_of(one[0]) not in at_work}
+        at_work = await self._overdue_queries(lane, [one.queue for one in queues], timeout_s)
+        asked = {index: one for index, one in enumerate(queues) if one.key not in at_work}
         statements = [setting(BY_INDEX)]
         place_of: dict[int, int] = {}
         own: dict[int, OwnReading] = {}
-        for index, (queue, limits, ahead_s) in asked.items():
-            if queue.sql is not None:
+        for index, one in asked.items():
+            if one.queue.sql is not None:
                 continue
-            reading = (await self._lookup.find(lane, queue, timeout_s)).place.depth(*limits, ahead_s)
-            if not queue.has_own_sql:
+            place = (await self._lookup.find(lane, one.queue, timeout_s)).place
+            reading = place.depth(*one.limits, one.ahead_s, holders=one.holders)
+            if not one.queue.has_own_sql:
                 place_of[index] = len(statements)
                 statements.append(reading)
             else:
-                own[index] = OwnReading.of(queue, key_of(queue), reading).shifted(len(statements))
+                own[index] = OwnReading.of(one.queue, one.key, reading).shifted(len(statements))
                 statements += own[index].statements
         lag_at = len(statements) + 1
         statements += [setting(AS_PLANNED), sql.SQL(_LAG).format()]
-        for index, (queue, *_) in asked.items():
-            if queue.sql is not None:
-                own[index] = OwnReading.of(queue, key_of(queue)).shifted(len(statements))
+        for index, one in asked.items():
+            if one.queue.sql is not None:
+                own[index] = OwnReading.of(one.queue, one.key).shifted(len(statements))
                 statements += own[index].statements
-        place_of |= {index: one.depth for index, one in own.items()}
-        answers = await self._read(lane, statements, timeout_s, [asked[index][0] for index in own])
+        place_of |= {index: reading.depth for index, reading in own.items()}
+        answers = await self._read(lane, statements, timeout_s, [asked[index].queue for index in own])
         ((lag_s,),) = answers[lag_at].rows
         self._refuse_what_is_old(lag_s)
         depths: list[QueueDepth | Unavailable] = []
-        for index, (queue, limits, ahead_s) in enumerate(queues):
+        for index, one in enumerate(queues):
             if index not in asked:
-                depths.append(at_work[key_of(queue)])
+                depths.append(at_work[one.key])
                 continue
-            depth = _depth(queue, limits, ahead_s, answers[place_of[index]], lag_s)
-            remarks = own[index].remarks(queue, answers) if index in own else ()
+            depth = _depth(one, answers[place_of[index]], lag_s)
+            remarks = own[index].remarks(one.queue, answers) if index in own else ()
             depths.append(replace(depth, remarks=(*depth.remarks, *remarks)) if _is_depth(depth) else depth)
-        if any(answers[one.left].rows for one in own.values()):
+        if any(answers[reading.left].rows for reading in own.values()):
             await lane.drop()
         return depths
 
@@ -214,15 +216,24 @@ def _was_counted(depth: QueueDepth | Unavailable) -> TypeGuard[QueueDepth]:
     return isinstance(depth, QueueDepth) and depth.limit is not None
 
 
-def _depth(
-    queue: QueuePolicy, limits: Limits, ahead_s: float, answer: Answer, lag_s: float | None
-) -> QueueDepth | Unavailable:
-    if queue.sql is not None:
+def _depth(asked: Asked, answer: Answer, lag_s: float | None) -> QueueDepth | Unavailable:
+    if asked.queue.sql is not None:
         try:
             return replace(reading_of(answer.columns, answer.rows), lag_s=lag_s)
         except Unavailable as unavailable:
             return unavailable
-    ((pending, age, processing, stale, soon),) = answer.rows
+    ((pending, age, processing, stale, soon, *more),) = answer.rows
     known = age is not None and math.isfinite(age)  # a timestamp may be infinity
     oldest = max(0.0, float(age)) if known else None
-    return QueueDepth(pending, processing, oldest, stale, limits.waiting, lag_s, soon=soon, ahead_s=ahead_s)
+    (holders,) = more or (None,)
+    return QueueDepth(
+        pending,
+        processing,
+        oldest,
+        stale,
+        asked.limits.waiting,
+        lag_s,
+        soon=soon,
+        ahead_s=asked.ahead_s,
+        holders=None if holders is None else tuple(holders),
+    )

@@ -61,14 +61,21 @@ class PostgresQueue:
         return self._readings.of({name: Asked.of(request, timeout_s) for name, request in requests.items()})
 
     async def depth(
-        self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0, ahead: float = 0.0
+        self,
+        queue: QueuePolicy,
+        limit: int,
+        enough: int = 0,
+        busy: int = 0,
+        ahead: float = 0.0,
+        *,
+        holders: bool = False,
     ) -> QueueDepth:
         """depths() of one queue.
 
         Raises:
             Unavailable: the queue could not be read; the message says why and what to do.
         """
-        request = {"": DepthRequest(queue, limit, enough, busy, ahead)}
+        request = {"": DepthRequest(queue, limit, enough, busy, ahead, holders)}
         ((_, answer),) = [one async for one in self.depths(request)]
         if isinstance(answer, Unavailable):
             raise answer
