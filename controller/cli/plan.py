@@ -21,9 +21,11 @@ from controller.cli.workload import (
     TOUCHES,
     WORKLOAD,
     add_platform,
+    add_queue_shares,
     add_workload,
     drain,
     mask_of,
+    queues_of,
     read_workload,
     setting,
     with_notes,
@@ -56,6 +58,7 @@ def add(commands: Commands) -> None:
     takes(parser.add_argument("--policy", type=Path, metavar="FILE", help=told), "file")
     parser.add_argument("--markdown", action="store_true", help="for a comment on a pull request")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    add_queue_shares(parser)
     add_workload(parser)
     add_platform(parser)
 
@@ -70,11 +73,12 @@ def run(parsed: argparse.Namespace) -> int:
     mask = mask_of(files)
     before, after = read_both(*files, parsed.worker, os.environ)
     old, new = before[1:], after[1:]
+    maximum, shares = parsed.max_workers or MOST_WORKERS, parsed.queue_shares or ""
     contenders = [
-        read_contender(str(path), Common(parsed.max_workers or MOST_WORKERS, name, not parsed.no_wake), os.environ)
+        read_contender(str(path), Common(maximum, name, wakes=not parsed.no_wake, queue_shares=shares), os.environ)
         for path, name in zip(files, (before[0], after[0]), strict=True)
     ]
-    workload = with_notes(read_workload(parsed, old[1], mask), contenders)
+    workload = with_notes(read_workload(parsed, old[1], mask, queues_of(contenders)), contenders)
     platform = setting(parsed, new[1], drain(parsed, new[1]))
     with progress("simulating", " days") as shows:
         span = workload.span_s / DAY_S if workload.span_s else None

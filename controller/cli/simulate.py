@@ -21,10 +21,12 @@ from controller.cli.workload import (
     READS,
     WORKLOAD,
     add_platform,
+    add_queue_shares,
     add_workload,
     concurrency,
     drain,
     mask_of,
+    queues_of,
     read_workload,
     setting,
     with_notes,
@@ -64,8 +66,9 @@ short gaps
 Our own policies use the same decide() as `autoscaler run`, at the policy's interval, and new jobs wake them (wake_on;
 wake=0 turns that off); max_wait=SECONDS adds one worker at a time while the oldest job has waited longer. Not
 simulated: the rate limit, and priorities (the first job in is the first job out). Jobs that arrive at the same moment
-are seen together. If a worker has several queues, each job is in one of them, drawn at random in equal shares or by
---queue-shares; the policy decides by the depth of each, and workers take the oldest job of all queues.
+are seen together. If a worker has several queues, each job is in the one that the trace or the database names, or else
+in one that is drawn at random, in equal shares or by --queue-shares; the policy decides by the depth of each, and
+workers take the oldest job of all queues.
 """
 _EXAMPLES = """\
 examples:
@@ -88,8 +91,7 @@ def add(commands: Commands) -> None:
     told = f"see below; default: {for_help(default_policy())} and oracle"
     takes(parser.add_argument("policies", nargs="*", metavar="POLICY", help=told), "file", _kinds)
     add_policy(parser, positional=False)
-    told = "with queues: how many of the jobs are in which, such as urgent=3,bulk=1; default: as many in each"
-    parser.add_argument("--queue-shares", metavar="NAME=N,…", help=told)
+    add_queue_shares(parser)
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
     told = "a picture: depth, replicas and waits"
     takes(parser.add_argument("--plot", type=Path, metavar="FILE.svg", help=told), "file")
@@ -114,7 +116,7 @@ def run(parsed: argparse.Namespace) -> int:
     mask = mask_of(map(Path, names))
     contenders, worker = _contenders(parsed, names)
     _check_outputs(parsed, contenders)
-    workload = with_notes(read_workload(parsed, worker, mask), contenders)
+    workload = with_notes(read_workload(parsed, worker, mask, queues_of(contenders)), contenders)
     platform = setting(parsed, worker, drain(parsed, worker), series=bool(parsed.plot or parsed.html))
     with progress("simulating", " days") as shows:
         span = workload.span_s / DAY_S if workload.span_s else None

@@ -18,27 +18,35 @@ from controller.cli.workload import (
     TOUCHES,
     WORKLOAD,
     add_platform,
+    add_queue_shares,
     add_workload,
     drain,
     mask_of,
+    queues_of,
     read_workload,
     setting,
+    with_notes,
+    wrong,
 )
-from controller.core.problems import ConfigurationError, Problem
 from controller.loop import signals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.cli.parser import Commands
-    from controller.policy import WorkerPolicy
-    from controller.simulation.tune import JobTime
+    from controller.policy import Queue, WorkerPolicy
+    from controller.simulation.candidates import JobTime
 
 _GOAL = """\
 The goal is --wait or --budget. --wait TIME: 95 % of the jobs wait at most TIME longer than max_replicas makes them
 wait, at the lowest cost. --budget MONEY: the shortest waits for at most this many dollars a month.
 
 Searched are tiers and per_worker with the cooldowns, target_wait with idle_off (also left out, so that the controller
-learns it), and for the two best a max_wait. Not searched, and left out of the found policy, are slo, activation,
-tolerance and stabilization_window; min_replicas, max_replicas, the steps and the schedules stay as they are.
+learns it), and slo with the wait of the goal (with --form slo, or where --from-database shows that the table can be
+measured). For the two best, a max_wait is tried; with tiers and per_worker a stabilization_window; with per_worker a
+tolerance and an activation. min_replicas, max_replicas, the steps and the schedules stay as they are. If the worker has
+several queues, their own target_wait stays in proportion to the worker's, and with tiers and per_worker their weight
+stays.
 
 The search uses the first two thirds of the jobs. The policies that meet the goal there are tried again in simulated
 weeks, which are put together at random (--seed) from whole days of these jobs (from hours if there are few days). The
@@ -77,7 +85,7 @@ def add(commands: Commands) -> None:
     goal.add_argument("--budget", type=arguments.budget, metavar="MONEY", help="in dollars a month, such as 20$/month")
     parser.add_argument(
         "--form",
-        choices=("tiers", "per_worker", "target_wait", "any"),
+        choices=("tiers", "per_worker", "slo", "target_wait", "any"),
         default="any",
         help="the form of the policies to try, default %(default)s",
     )
@@ -88,13 +96,15 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="simulated weeks to rank the policies by, default 8",
     )
+    add_queue_shares(parser)
     add_workload(parser)
     add_platform(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Exit code 0 if the goal is met, 1 if no policy meets it or the best misses it on the held-out jobs."""
-    from controller.simulation.contenders import Common, read_worker
+    from controller.simulation.candidates import promise_problem
+    from controller.simulation.contenders import Common, read_contender, read_worker
     from controller.simulation.policy_file import without_secret_defaults
     from controller.simulation.requests import Requests
     from controller.simulation.tune import Goal, Search, as_yaml, search
@@ -102,10 +112,12 @@ def run(parsed: argparse.Namespace) -> int:
     file = policy_of(parsed)
     mask = mask_of([file])
     policy, worker = read_worker(file, parsed.worker, os.environ)
-    if worker.queues is not None:
-        fix = "compare policies with `autoscaler simulate` or `autoscaler plan`"
-        raise ConfigurationError([Problem(str(file), f"has a worker with queues; tune is for one with queue; {fix}")])
-    workload = read_workload(parsed, worker, mask)
+    if parsed.form == "slo" and (problem := promise_problem(worker, parsed.wait)) is not None:
+        raise wrong("--form", f"slo {problem}; take another form, or leave it out")
+    wakes, shares = not parsed.no_wake, parsed.queue_shares or ""
+    common = Common(worker.max_replicas, parsed.worker, wakes=wakes, queue_shares=shares)
+    old = read_contender(str(file), common, os.environ)
+    workload = with_notes(read_workload(parsed, worker, mask, queues_of([old])), [old])
     draining = drain(parsed, worker)
     requests = Requests(policy.interval)
     if draining.requests_an_hour is not None:
@@ -116,9 +128,10 @@ def run(parsed: argparse.Namespace) -> int:
             setting(parsed, worker, draining),
             form=parsed.form,
             weeks=parsed.weeks,
-            common=Common(worker.max_replicas, parsed.worker, not parsed.no_wake),
+            common=common,
             job_time=_job_time(parsed, worker),
             requests=requests,
+            queues=old.queues,
         )
         found = search((policy, worker), workload, asked, shows)
     written, without = without_secret_defaults(as_yaml(found, file, parsed.worker))
@@ -133,20 +146,34 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _job_time(parsed: argparse.Namespace, worker: WorkerPolicy) -> JobTime:
     """Whether a target_wait can have the time of a job measured; what cannot be known counts as no."""
+    from controller.simulation.candidates import JobTime
+
+    named = worker.named_queues
+    asked = {name: one for name, one in worker.each_queue.items() if name not in named or not named[name].service_time}
+    without = next((one for one in asked.values() if one.table is None), None)
+    if without is not None:
+        of = f"preset {without.preset}" if without.preset is not None else "a query"
+        return JobTime(f"the jobs of {of} cannot be measured")
+    tables = " and ".join(str(one.table) for one in asked.values())
+    if not asked:
+        return JobTime()
+    if not parsed.from_database:
+        return JobTime(f"whether {tables} can be measured is only known with --from-database")
+    return _measured(tables, asked)
+
+
+def _measured(tables: str, asked: Mapping[str, Queue]) -> JobTime:
+    """What the tables of these queues show."""
     from controller.adapters.postgres.queue import known_of
     from controller.core.ports import Unavailable
-    from controller.simulation.tune import JobTime
+    from controller.simulation.candidates import JobTime
 
-    queue = worker.only_queue
-    if queue.table is None:
-        of = f"preset {queue.preset}" if queue.preset is not None else "a query"
-        return JobTime(f"the jobs of {of} cannot be measured")
-    if not parsed.from_database:
-        return JobTime(f"whether {queue.table} can be measured is only known with --from-database")
     try:
-        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], {"worker": queue}))["worker"]
+        known = signals.interruptible(known_of(os.environ["DATABASE_URL"], asked))
     except Unavailable as unavailable:
-        return JobTime(f"{queue.table} cannot be measured ({unavailable})")
-    if known.service is None:
-        return JobTime(f"{queue.table} cannot be measured: {known.why_not or 'no finished job was found there'}")
-    return JobTime()
+        return JobTime(f"{tables} cannot be measured ({unavailable})")
+    for name, one in known.items():
+        if one.service is None:
+            why = one.why_not or "no finished job was found there"
+            return JobTime(f"{asked[name].table} cannot be measured: {why}")
+    return JobTime(has_waits=not any(one.no_waits for one in known.values()))

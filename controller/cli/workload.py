@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +34,8 @@ WORKLOAD = """\
 Jobs come from one of these:
 
   --from-database\tthe last --since of the policy's table in DATABASE_URL (created_at, started_at, completed_at)
-  --trace FILE\ta CSV file, may be .gz, with the columns t,service (seconds), or t alone, or minute,count
+  --trace FILE\ta CSV file, may be .gz, with the columns t,service (seconds), or t alone, or minute,count; with a \
+policy of several queues also queue
   --workload NAME\tgenerated, by --seed: poisson:rate=6/m,service=20s,cv=1 or diurnal:swing=0.8 or \
 bursts:every=1h,size=60 or cron:every=30m,jobs=60
 
@@ -68,6 +69,11 @@ def add_workload(parser: Parser) -> None:
     _add(group, "--service-mean", arguments.duration, "TIME", "rescale the service times to this mean")
     told = "replace longer service times by this quantile, such as 0.99"
     _add(group, "--winsorise", arguments.share, "Q", told)
+
+
+def add_queue_shares(parser: Parser) -> None:
+    told = "with queues: how many of the jobs are in which, such as urgent=3,bulk=1; default: as many in each"
+    parser.add_argument("--queue-shares", metavar="NAME=N,…", help=told)
 
 
 def add_platform(parser: Parser) -> None:
@@ -186,8 +192,12 @@ def setting(parsed: argparse.Namespace, worker: WorkerPolicy | None, drain: Drai
     return Setting(platform, price, parsed.slo, series, drain.source)
 
 
-def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Masker) -> Workload:
+def read_workload(
+    parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Masker, queues: Sequence[str]
+) -> Workload:
     """The jobs that were asked for, cut and scaled as was asked for.
+
+    queues: names of the queues that a trace may name, see queues_of().
 
     Raises:
         ConfigurationError: they cannot be had.
@@ -201,10 +211,13 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
     if parsed.from_database:
         workload = _recorded(parsed, worker, mask)
     elif parsed.trace is not None:
-        workload = read_trace(parsed.trace, service_mean=parsed.service_mean or 20.0, seed=parsed.seed)
+        service_mean = parsed.service_mean or 20.0
+        workload = read_trace(parsed.trace, service_mean=service_mean, seed=parsed.seed, queues=queues)
     else:
         span = parsed.span or _MADE_UP_SPAN_S
         workload = generate(parsed.workload or _MADE_UP, seed=parsed.seed, span_s=span)
+    if workload.queues and parsed.queue_shares:
+        raise wrong("--queue-shares", "has no effect, because the jobs name their queues; leave it out")
     if parsed.span is not None and (parsed.from_database or parsed.trace is not None):
         workload = first(workload, parsed.span)
     if parsed.span is not None:
@@ -219,6 +232,11 @@ def read_workload(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask:
         by="thin" if parsed.thin else "stretch",
         seed=parsed.seed,
     )
+
+
+def queues_of(contenders: Iterable[Contender]) -> tuple[str, ...]:
+    """The names of the queues of the first policy that has several."""
+    return next((tuple(one.queues) for one in contenders if one.queues), ())
 
 
 def _span_note(parsed: argparse.Namespace) -> str:
@@ -255,9 +273,11 @@ def _recorded(parsed: argparse.Namespace, worker: WorkerPolicy | None, mask: Mas
     return together(found)
 
 
-def with_notes(workload: Workload, contenders: Iterable[Contender]) -> Workload:
+def with_notes(workload: Workload, contenders: Sequence[Contender]) -> Workload:
     """What a simulation of these policies leaves out is shown beside what is to be known of the jobs."""
-    said = (contender.note for contender in contenders if contender.note)
+    from controller.simulation.contenders import queues_note
+
+    said = [note for one in contenders for note in (queues_note(one, workload), one.note) if note]
     return replace(workload, notes=(*workload.notes, *dict.fromkeys(said)))
 
 

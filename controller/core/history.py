@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from controller.core.budget import Spent, larger
 from controller.core.model import Change, Direction, History, Recommendation, Start
@@ -32,28 +33,30 @@ _MOST_STARTS = 9
 
 def noted(history: History, note: CycleNote, keep: Retention, now: float) -> History:
     """After a cycle's note of what it read."""
-    history = replace(
+    if note.count is not None and note.running is not None:
+        history = with_start(history, note.count, note.running, now, keep.gap)
+    return replace(
         history,
         since=now if history.since is None else history.since,
         count=note.count if history.count is None else history.count,
         queue_seen=note.queue_seen or history.queue_seen,
         unconfirmed_stop=None if note.working else history.unconfirmed_stop,
+        **({"read_at": now, "unread": 0} if note.read else _one_more_unread(history, keep.gap, now)),
+        **({} if note.recommended is None else _recommendation(history, note, keep, now)),
     )
-    if note.count is not None and note.running is not None:
-        history = with_start(history, note.count, note.running, now, keep.gap)
-    if not note.read:
-        last, read_at = history.unread_at or 0.0, history.queue_read_at or 0.0
-        goes_on = last > read_at and now - last <= keep.gap
-        return replace(history, unread=history.unread + 1 if goes_on else 1, unread_at=now)
-    history = replace(history, read_at=now, unread=0)
-    return history if note.recommended is None else _with_recommendation(history, note, keep, now)
+
+
+def _one_more_unread(history: History, gap: float, now: float) -> dict[str, Any]:
+    last, read_at = history.unread_at or 0.0, history.queue_read_at or 0.0
+    goes_on = last > read_at and now - last <= gap
+    return {"unread": history.unread + 1 if goes_on else 1, "unread_at": now}
 
 
 def recorded(history: History, change: Change, now: float) -> History:
     """After a change was recorded, before it is requested: its cooldown starts, and no start is measured any more."""
     previous = history.last_up if change.direction is Direction.UP else history.last_down
     change = replace(change, at=now, previous=previous)
-    return replace(_scaled_at(history, change.direction, now), change=change, start=None)
+    return replace(history, change=change, start=None, **_scaled_at(change.direction, now))
 
 
 def accepted(history: History, change: Change, now: float) -> History:
@@ -61,13 +64,14 @@ def accepted(history: History, change: Change, now: float) -> History:
     open_one = history.change
     if open_one is None or open_one.id != change.id:
         return history
-    history = _scaled_at(history, change.direction, now)
-    return replace(history, change=replace(open_one, accepted_at=now), start=start_of(change, now))
+    start = start_of(change.before, change.after, now)
+    change = replace(open_one, accepted_at=now)
+    return replace(history, change=change, start=start, **_scaled_at(change.direction, now))
 
 
-def start_of(change: Change, now: float) -> Start | None:
-    """What is measured after the platform accepted the change; nothing after a scale-down."""
-    return Start(now, change.before, change.after) if change.direction is Direction.UP else None
+def start_of(before: int, after: int, now: float) -> Start | None:
+    """What is measured after the platform accepted a change at `now`; nothing after a scale-down."""
+    return Start(now, before, after) if after > before else None
 
 
 def settled(
@@ -91,9 +95,9 @@ def settled(
         return history
     history = replace(history, count=count, change=None, unconfirmed_stop=unconfirmed_stop or history.unconfirmed_stop)
     if outcome in {Settled.NEVER_SENT, Settled.REFUSED}:
-        history = _scaled_at(history, was.direction, was.previous)
+        history = replace(history, **_scaled_at(was.direction, was.previous))
     elif outcome is Settled.NOT_HONOURED or not was.is_accepted:
-        history = _scaled_at(history, was.direction, now)
+        history = replace(history, **_scaled_at(was.direction, now))
     if outcome is Settled.REFUSED or (outcome is Settled.NOT_HONOURED and was.is_accepted):
         history = replace(history, refused_at=now, refused_to=was.after, setbacks=history.setbacks + 1)
     elif outcome is Settled.APPLIED:
@@ -216,7 +220,7 @@ def _later(at: float | None, age: float | None, now: float) -> float | None:
     return now - age if now - age > (at or 0.0) + _SAME_INSTANT_S else at
 
 
-def _with_recommendation(history: History, note: CycleNote, keep: Retention, now: float) -> History:
+def _recommendation(history: History, note: CycleNote, keep: Retention, now: float) -> dict[str, Any]:
     """After a gap, or with a longer window than was kept, the history is unbroken only from now on."""
     assert note.recommended is not None, "only a look with a recommendation is noted"
     last = history.remembered_at
@@ -230,16 +234,15 @@ def _with_recommendation(history: History, note: CycleNote, keep: Retention, now
     since = -math.inf if last is None else last
     for look in (*(one for one in note.looks if since < one.at < now), Recommendation(now, note.recommended)):
         ended += looked(past, look, last, keep.most)
-    return replace(
-        history,
-        unbroken_since=unbroken_since,
-        remembered_at=history.remembered_at if note.is_woken else now,
-        apart_s=history.apart_s if note.is_woken or last is None else now - last,
-        window=window,
-        recommendations=needed(past) if keep.window else (),
+    return {
+        "unbroken_since": unbroken_since,
+        "remembered_at": history.remembered_at if note.is_woken else now,
+        "apart_s": history.apart_s if note.is_woken or last is None else now - last,
+        "window": window,
+        "recommendations": needed(past) if keep.window else (),
         # What happened while nobody looked is unknown.
-        pauses=history.pauses if silent or not ended else with_pauses(history.pauses, ended),
-    )
+        "pauses": history.pauses if silent or not ended else with_pauses(history.pauses, ended),
+    }
 
 
 def needed(recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
@@ -297,5 +300,5 @@ def with_took(start_ups: tuple[float, ...], took: float) -> tuple[float, ...]:
     return (*start_ups, round(took, 3))[-_MOST_STARTS:]
 
 
-def _scaled_at(history: History, direction: Direction, at: float | None) -> History:
-    return replace(history, last_up=at) if direction is Direction.UP else replace(history, last_down=at)
+def _scaled_at(direction: Direction, at: float | None) -> dict[str, Any]:
+    return {"last_up": at} if direction is Direction.UP else {"last_down": at}

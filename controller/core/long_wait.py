@@ -30,11 +30,10 @@ def is_too_long(policy: WorkerPolicy, queue: QueueDepth) -> bool:
     return policy.max_wait is not None and age is not None and age > policy.max_wait
 
 
-def pace(policy: WorkerPolicy, history: History) -> float:
-    """Shortest time in seconds from the last scale-up to a worker that max_wait adds."""
+def pace(policy: WorkerPolicy, start_up_s: float | None) -> float:
+    """Seconds from the last scale-up until max_wait may add a worker. start_up_s: None: not measured."""
     least, most = USABLE_START_UP_S
-    measured = history.start_up_s
-    start_up = UNMEASURED_START_UP_S if measured is None else min(max(least, measured), most)
+    start_up = UNMEASURED_START_UP_S if start_up_s is None else min(max(least, start_up_s), most)
     return max(policy.scale_up.cooldown, start_up)
 
 
@@ -42,7 +41,7 @@ def until_the_next(policy: WorkerPolicy, history: History, now: float) -> float:
     """Seconds until max_wait may add a worker; 0: now."""
     if history.last_up is None:
         return 0.0
-    whole = pace(policy, history)
+    whole = pace(policy, history.start_up_s)
     # If the clock was set back, last_up may lie in the future: then the wait is one whole pace, and no longer.
     return min(whole, max(0.0, history.last_up + whole - now))
 

@@ -434,6 +434,11 @@ def percentile(ascending: Sequence[float], share: float) -> float:
     return ascending[max(0, math.ceil(share * len(ascending) - 1e-9) - 1)]
 
 
+def median_start(start_ups: Sequence[float]) -> float | None:
+    """Of the newest starts, in seconds; None: there was none."""
+    return percentile(sorted(start_ups), 0.5) if start_ups else None
+
+
 _HUNG = 10
 
 
@@ -567,7 +572,7 @@ class History:
     @property
     def start_up_s(self) -> float | None:
         """The median of the newest starts; None: never measured."""
-        return percentile(sorted(self.start_ups), 0.5) if self.start_ups else None
+        return median_start(self.start_ups)
 
     @property
     def queue_read_at(self) -> float | None:

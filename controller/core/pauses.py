@@ -20,6 +20,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from controller.core.load import Load
@@ -135,18 +136,16 @@ def learned(ascending: Sequence[float], cost: Cost) -> float | None:
 def _cheapest(ascending: Sequence[float], stop: float) -> float:
     """The time that costs least in these pauses; of several, the shortest."""
     count, places = len(ascending), bisect_right(ascending, LONGEST_S)
+    not_longer = list(accumulate(ascending))  # sums of all up to a place; exact, because pauses are multiples of STEP_S
     # Each _APART-th time sets a bound, by which the search skips most of the others: the simulator learns very often.
-    bound, shorter, before = count * stop, 0.0, 0
+    bound = count * stop
     for place in range(0, places, _APART):
-        shorter += sum(ascending[before:place])
-        pause, longer, before = ascending[place], count - 1 - place, place
-        bound = min(bound, shorter + pause + longer * (pause + stop))
+        bound = min(bound, not_longer[place] + (count - 1 - place) * (ascending[place] + stop))
     least, kept = min(count * stop, math.nextafter(bound, math.inf)), 0.0
-    place, shorter, before = 0, 0.0, 0
+    place = 0
     while place < places:
-        shorter += sum(ascending[before:place])
-        pause, longer, before = ascending[place], count - 1 - place, place
-        total = shorter + pause + longer * (pause + stop)
+        pause, longer = ascending[place], count - 1 - place
+        total = not_longer[place] + longer * (pause + stop)
         if total < least:
             least, kept = total, pause
         elif total - longer * stop > least:
@@ -170,18 +169,25 @@ def relearned(
     """With new times, if the last ones are old enough."""
     if not is_due(history.learned_at, now):
         return history
-    cost = cost_of_a_wrong_stop(policy, history, service)
+    cost = _cost_now(policy, history, service)
     return replace(history, kept_s=tuple(learned(sorted(one), cost) for one in history.pauses), learned_at=now)
 
 
-def cost_of_a_wrong_stop(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Cost:
+def _cost_now(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> Cost:
+    return cost_of_a_wrong_stop(policy, service, history.start_up_s, history.load)
+
+
+def cost_of_a_wrong_stop(
+    policy: WorkerPolicy, service: ServiceTime | None, start_up_s: float | None, load: Load | None
+) -> Cost:
+    """start_up_s, load: of the history; None: not known yet."""
     arrivals_per_s = 0.0 if service is None else service.arrivals_per_s
-    return Cost.of(policy.strictest_wait or 0.0, history.start_up_s, arrivals_per_s, history.load)
+    return Cost.of(policy.strictest_wait or 0.0, start_up_s, arrivals_per_s, load)
 
 
 def kept_for(policy: WorkerPolicy, history: History, service: ServiceTime | None) -> tuple[float, ...]:
     """By place, see slot(): for how long a worker stays that is not needed."""
-    cost = cost_of_a_wrong_stop(policy, history, service)
+    cost = _cost_now(policy, history, service)
     unknown = cost.unlearned_s
     known = dict(enumerate(history.kept_s))
     return tuple(
@@ -213,7 +219,7 @@ class WayDown(NamedTuple):
             known = len(history.pauses[place]) if place < len(history.pauses) else 0
             is_learned = place < len(history.kept_s) and history.kept_s[place] is not None
             each.append(Stay(place + 1, kept, known, is_learned))
-        cost = cost_of_a_wrong_stop(policy, history, service)
+        cost = _cost_now(policy, history, service)
         return cls(cost, len(history.start_ups), tuple(each), history.long_run)
 
     def as_object(self) -> dict[str, object]:

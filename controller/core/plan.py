@@ -304,12 +304,12 @@ def _spend(draft: _Draft) -> None:
     alive = None if replicas is None else max(replicas.alive, replicas.running)
     gap, writes = seen.retention.gap, not seen.is_woken
     charging = Charging(seen.worker, seen.policy, seen.shared, alive, seen.now, gap, seen.epoch, writes=writes)
-    draft.charged = charging.after(draft.history.spent)
-    noted = replace(draft.history, spent=draft.charged.spent)
+    before = draft.history.spent
+    draft.charged = charging.after(before)
     if draft.charged.events:
-        draft.then(UpdateBudget(noted, draft.charged.events))
-    else:
-        draft.history = noted
+        draft.then(UpdateBudget(replace(draft.history, spent=draft.charged.spent), draft.charged.events))
+    elif draft.charged.spent is not before:  # without a budget it is the same
+        draft.history = replace(draft.history, spent=draft.charged.spent)
 
 
 def _share_the_pool(draft: _Draft) -> None:
@@ -423,7 +423,7 @@ def _watch(draft: _Draft) -> None:
     look = replace(look, history=replace(draft.history, watch=conditions.updated_watch(look)))
     draft.conditions = conditions.conditions(look)
     told = [condition for condition in draft.conditions if condition.is_told]
-    watch = replace(look.history.watch, said=tuple(one.reason.value for one in told))
+    said = tuple(one.reason.value for one in told)
     events = tuple(
         Event(
             conditions.EVENTS[one.reason],
@@ -433,7 +433,10 @@ def _watch(draft: _Draft) -> None:
         for one in told
         if one.reason.value not in before.said
     )
-    draft.then(UpdateWatch(replace(draft.history, watch=watch), draft.conditions, events))
+    after = look.history
+    if said != after.watch.said:
+        after = replace(after, watch=replace(after.watch, said=said))
+    draft.then(UpdateWatch(after, draft.conditions, events))
 
 
 def _record_external_change(draft: _Draft) -> None:

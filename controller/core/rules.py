@@ -255,8 +255,9 @@ def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
     here, replicas = allowed(policy, history.overrides, now, observed.caps), observed.replicas
     situation = Situation(here, replicas, history, now, observed.rate, observed.service, observed.unmeasured)
-    busy = _busy_workers(situation, observed.queue) if here.cap is not None else None
-    return replace(situation, busy=busy or 0)
+    if here.cap is None:
+        return situation  # only a cap asks which workers are busy
+    return replace(situation, busy=_busy_workers(situation, observed.queue) or 0)
 
 
 def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:

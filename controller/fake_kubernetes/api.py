@@ -22,7 +22,7 @@ _MOST_REPLICAS = 2**31 - 1
 
 
 class Request(NamedTuple):
-    """authorization, agent, content_type: its headers; authorization is None where there is none."""
+    """query: what follows the path. The rest are headers; authorization is None where there is none."""
 
     method: str
     path: str
@@ -79,8 +79,8 @@ class Api:
         if f"{verb} {resource}" in self.denied:
             who = "system:serviceaccount:default:autoscaler"
             raise _Refusal(403, "Forbidden", f'{resource}.{group} is forbidden: User "{who}" cannot {verb} {resource}')
-        if plural == "horizontalpodautoscalers":
-            return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v2", self.cluster.scalers)
+        if plural == "horizontalpodautoscalers" and asked["version"] == "v1":  # as every version of Kubernetes has it
+            return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v1", self.cluster.scalers)
         if plural == "pods" and not group:
             return self._pods(request, asked)
         kind = next((one for one in kinds.SCALED if (one.group, one.plural) == (group, plural)), None)

@@ -81,35 +81,20 @@ class Workload:
     def _new_pod(self, now: float) -> Pod:
         if self.has_ordinals:
             taken = {pod.name for pod in self.pods}
-            name = next(filterfalse(taken.__contains__, map(f"{self.name}-{{}}".format, count())))
-            return Pod(name, self.labels, now, revision=self.revision)
-        self._count += 1
-        name = f"{self.name}-{self.revision}-{self._count:05d}"
+            name = next(filterfalse(taken.__contains__, (f"{self.name}-{number}" for number in count())))
+        else:
+            self._count += 1
+            name = f"{self.name}-{self.revision}-{self._count:05d}"
         return Pod(name, self.labels, now, revision=self.revision)
-
-    @property
-    def updated(self) -> int:
-        """Pods made from the newest template."""
-        return sum(pod.revision == self.revision for pod in self.living)
 
     @property
     def has_ordinals(self) -> bool:
         return self.kind.kind == "StatefulSet"
 
-    def _end_one(self, pods: list[Pod], now: float, timings: Timings) -> None:
-        self._goes_next(pods, now, timings).ends = now + timings.ending
-
-    def _goes_next(self, pods: list[Pod], now: float, timings: Timings) -> Pod:
-        """As a ReplicaSet chooses: one that is not ready, then the lowest deletion cost, then the youngest.
-
-        A StatefulSet goes by the highest ordinal alone.
-        """
-        if self.has_ordinals:
-            return max(pods, key=lambda pod: int(pod.name.rpartition("-")[2]))
-        return min(
-            pods,
-            key=lambda pod: (self.ready(pod, now, timings), _cost(pod.annotations.get(_COST, "0")), -pod.born),
-        )
+    @property
+    def updated(self) -> int:
+        """Pods made from the newest template."""
+        return sum(pod.revision == self.revision for pod in self.living)
 
     def advance(self, now: float, timings: Timings) -> bool:
         """Whether its status is another than before."""
@@ -141,6 +126,20 @@ class Workload:
             self._end_one(old, now, timings)
             old = [pod for pod in old if pod.ends is None]
         return 0
+
+    def _end_one(self, pods: list[Pod], now: float, timings: Timings) -> None:
+        """As a ReplicaSet chooses: one that is not ready, then the lowest deletion cost, then the youngest.
+
+        A StatefulSet goes by the highest ordinal alone.
+        """
+        if self.has_ordinals:
+            gone = max(pods, key=lambda pod: int(pod.name.rpartition("-")[2]))
+        else:
+            gone = min(
+                pods,
+                key=lambda pod: (self.ready(pod, now, timings), _cost(pod.annotations.get(_COST, "0")), -pod.born),
+            )
+        gone.ends = now + timings.ending
 
     @property
     def lacks_quota(self) -> bool:

@@ -23,9 +23,9 @@ from controller.simulation.demand import Levels
 from controller.simulation.series import Series
 from controller.simulation.waits import Waits
 
-Task = tuple[float, float, float] | tuple[float, float, float, int]
-"""A job: its arrival, its service time, and the shortest wait that the cap allows; in seconds. Then its queue, if the
-jobs are split (split.py).
+Task = tuple[float, float, float, *tuple[str | int, ...]]
+"""A job: its arrival, its service time, and the shortest wait that the cap allows; in seconds. Then its queue: by name
+if the jobs name it, and as a place where the policy has several (split.py).
 """
 Done = tuple[float, int, Task, float]
 """An ended job: when it ended, in which slot, the job, and how long it had waited."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +19,7 @@ from controller.simulation.scaler import Scaler
 from controller.simulation.series import Series
 from controller.simulation.split import Split
 from controller.simulation.waits import Waits
-from controller.simulation.workload.jobs import Workload
+from controller.simulation.workload.jobs import Job, Workload
 
 _CHUNK = 4096
 """Jobs that every fleet is given in its turn; so the jobs are read once, and never held as a whole."""
@@ -33,14 +33,25 @@ Progress = Callable[[float], None]
 class Contender:
     """One policy of a comparison. make: its scaler; None: the clairvoyant, which is calculated and not simulated.
 
-    note: what of the policy is not simulated, or "". split: which of its queues each job is in; None: it has one.
+    note: what of the policy is not simulated, or "". queues: of several queues, the share of the jobs that each has,
+    relative to the others; empty: it has one.
     """
 
     name: str
     maximum: int
     make: Callable[[], Scaler] | None
     note: str = ""
-    split: Callable[[], Split] | None = None
+    queues: Mapping[str, float] = field(default_factory=dict)
+
+    def split(self, workload: Workload) -> Split | None:
+        """Which queue each job is in."""
+        if not self.queues:
+            return None
+        return Split(tuple(self.queues), tuple(self.queues.values()), is_known=self.knows_queues_of(workload))
+
+    def knows_queues_of(self, workload: Workload) -> bool:
+        """Whether the jobs name their queues, and it has all of them."""
+        return bool(workload.queues) and self.queues.keys() >= set(workload.queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,7 @@ class _Schedule:
     fleets: list[Fleet] = field(default_factory=list)
     together: dict[int, list[float]] = field(default_factory=dict)
 
-    def take(self, jobs: Sequence[tuple[float, float]], until: float, *, wants_waits: bool) -> None:
+    def take(self, jobs: Sequence[Job], until: float, *, wants_waits: bool) -> None:
         tasks, levels = self.demand.take(jobs)
         for fleet in self.fleets:
             fleet.feed(tasks, until)
@@ -111,8 +122,8 @@ class _Schedule:
             self._note(tasks)
 
     def _note(self, tasks: Sequence[Task]) -> None:
-        self.least_waits.extend([least for _, _, least in tasks])
-        self.weighted_wait += sum([service * least for _, service, least in tasks])
+        self.least_waits.extend([task[2] for task in tasks])
+        self.weighted_wait += sum([service * least for _, service, least, *_ in tasks])
 
 
 def compare(
@@ -124,7 +135,7 @@ def compare(
         ConfigurationError: the workload is empty, or a line of its file is wrong.
     """
     began = time.process_time()
-    schedules, runs = _schedules(contenders, setting, workload.began)
+    schedules, runs = _schedules(contenders, setting, workload)
     unlimited = Unlimited(setting.platform.concurrency, setting.platform.start_up_s)
     clairvoyants = {contender.maximum for contender in contenders if contender.make is None}
     last = work = 0.0
@@ -133,7 +144,7 @@ def compare(
         for chunk in _chunks(workload):
             last = chunk[-1][0]
             jobs += len(chunk)
-            work += sum([service for _, service in chunk])
+            work += sum([job[1] for job in chunk])
             unlimited.take(chunk)
             for cap, schedule in schedules.items():
                 schedule.take(chunk, last, wants_waits=cap in clairvoyants)
@@ -170,7 +181,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _schedules(
-    contenders: Sequence[Contender], setting: Setting, workload_began: float | None
+    contenders: Sequence[Contender], setting: Setting, workload: Workload
 ) -> tuple[dict[int, _Schedule], dict[int, Fleet]]:
     """By cap, the schedule of the workload; by the contender's index, its fleet."""
     platform = setting.platform
@@ -182,14 +193,14 @@ def _schedules(
         schedule = schedules.setdefault(cap, _Schedule(Demand(cap, platform.concurrency, clairvoyant)))
         if contender.make is not None:
             account = Account(cap, platform.start_up_s, Series() if setting.series else None)
-            split = None if contender.split is None else contender.split()
+            split = contender.split(workload)
             account.by_queue = tuple(Waits() for _ in split.names) if split else ()
-            runs[index] = Fleet(contender.make(), platform, account, workload_began, split)
+            runs[index] = Fleet(contender.make(), platform, account, workload.began, split)
             schedule.fleets.append(runs[index])
     return schedules, runs
 
 
-def _chunks(workload: Workload) -> Iterator[list[tuple[float, float]]]:
+def _chunks(workload: Workload) -> Iterator[list[Job]]:
     jobs = workload.jobs()
     while chunk := list(itertools.islice(jobs, _CHUNK)):
         yield chunk

@@ -18,7 +18,7 @@ from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
 from controller.simulation.own import OwnPolicy
 from controller.simulation.peers import Hpa, Keda, Latency, Static
-from controller.simulation.split import Split
+from controller.simulation.workload.jobs import Workload
 
 WITHOUT_RAILWAY = {"RAILWAY_WORKER_SERVICE_ID": "simulated"}
 """Variables that a policy may use and a simulation does not need."""
@@ -70,14 +70,14 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
     shares = _queue_shares(text, worker, common.queue_shares)
-    notes = (queues_note(text, shares), hours_note(text, worker), budget_note(text, policy, worker))
+    notes = (hours_note(text, worker), budget_note(text, policy, worker))
     unlimited = worker.model_copy(update={"budget": None})
     return Contender(
         text,
         worker.highest_max,
         lambda: OwnPolicy.of(policy, unlimited, wakes=wakes(worker, common)),
         "; ".join(filter(None, notes)),
-        (lambda: Split(tuple(shares), tuple(shares.values()))) if shares else None,
+        shares,
     )
 
 
@@ -117,14 +117,18 @@ def _queue_shares(name: str, worker: WorkerPolicy, text: str) -> dict[str, float
     return shares
 
 
-def queues_note(name: str, shares: Mapping[str, float]) -> str:
+def queues_note(contender: Contender, workload: Workload) -> str:
     """How the jobs are split among several queues of a worker; "" if it has one."""
+    shares = contender.queues
     if not shares:
         return ""
-    are_equal = len(set(shares.values())) == 1
+    are_equal, is_known = len(set(shares.values())) == 1, contender.knows_queues_of(workload)
     named = ", ".join(queue if are_equal else f"{queue} {share:g}" for queue, share in shares.items())
-    drawn = f"drawn at random in {'equal' if are_equal else 'these'} shares"
-    return f"{name}: each job is in one of its queues ({named}), {drawn}; workers take the oldest job of all queues"
+    how = "as the jobs name it" if is_known else f"drawn at random in {'equal' if are_equal else 'these'} shares"
+    if workload.queues and not is_known:
+        how += f", because the jobs are in the queues {', '.join(workload.queues)}"
+    oldest = "workers take the oldest job of all queues"
+    return f"{contender.name}: each job is in one of its queues ({named}), {how}; {oldest}"
 
 
 def is_there(path: Path) -> bool:

@@ -17,7 +17,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-Task = tuple[float, float, float]
+from controller.simulation.workload.jobs import Job
+
+Task = tuple[float, float, float, *tuple[str, ...]]
+"""A job's arrival, service time and shortest wait, in seconds; then the name of its queue if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +97,13 @@ class Unlimited:
     _ends: list[float] = field(default_factory=list)
     _gaps: list[float] = field(default_factory=list)
 
-    def take(self, jobs: Sequence[tuple[float, float]]) -> None:
+    def take(self, jobs: Sequence[Job]) -> None:
         """Takes the next jobs (arrival, service time), in the order of arrival."""
         each, start_up, gaps, busy = self.concurrency, self.start_up_s, self._gaps, self._busy
-        ends = sorted([*self._ends, *[at + service for at, service in jobs], math.inf])
+        ends = sorted([*self._ends, *[at + service for at, service, *_ in jobs], math.inf])
         needed = idle = 0.0
         starts, following, most = 0, 0, self.most
-        for at, _ in jobs:
+        for at, *_ in jobs:
             while ends[following] <= at:
                 busy -= 1
                 if busy % each == 0:
@@ -148,14 +151,15 @@ class Demand:
     _ends: list[float] = field(default_factory=list)
     _level: int = 0
 
-    def take(self, jobs: Iterable[tuple[float, float]]) -> tuple[list[Task], Levels]:
+    def take(self, jobs: Iterable[Job]) -> tuple[list[Task], Levels]:
         """The jobs with their shortest waits, and the changes of the demand up to the last arrival."""
         ends, slots, each, level = self._ends, self.cap * self.concurrency, self.concurrency, self._level
         times: list[float] = []
         heights: list[int] = []
         tasks: list[Task] = []
         push, pop, replace = heapq.heappush, heapq.heappop, heapq.heapreplace
-        for at, service in jobs:
+        for job in jobs:
+            at, service, queue = job[0], job[1], job[2:]
             while ends and ends[0] <= at:
                 end = pop(ends)
                 if len(ends) % each == 0:
@@ -168,10 +172,10 @@ class Demand:
                     times.append(at)
                     heights.append(level)
                 push(ends, at + service)
-                tasks.append((at, service, 0.0))
+                tasks.append((at, service, 0.0, *queue))
             else:
                 start = replace(ends, ends[0] + service)
-                tasks.append((at, service, start - at))
+                tasks.append((at, service, start - at, *queue))
         self.jobs += len(tasks)
         self._level = level
         levels = Levels(times, heights)

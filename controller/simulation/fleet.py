@@ -114,7 +114,7 @@ class Fleet:
         events, waiting, idle, leaving = self._events, self._waiting, self._idle, self._leaving
         given_back, done = self._given_back, self.account.done.append
         push, replace, pop = heapq.heappush, heapq.heapreplace, heapq.heappop
-        scaler, interval, every = self.scaler, self.scaler.interval, self.scaler.wake_interval
+        scaler, every = self.scaler, self.scaler.wake_interval
         arrivals = iter(jobs if self.split is None else self.split.tagged(jobs))
         job = next(arrivals, None)
         at = until if job is None else job[0]
@@ -124,7 +124,7 @@ class Fleet:
         no_jobs = len(given_back) + 1  # events of which no job is in progress
         quiet: int | None = None
         wake = self._wake_at
-        first, last = NEVER, -NEVER  # wake-ups that were left out since `quiet` began
+        first = NEVER  # of the wake-ups that were left out since `quiet` began; the last one is `woken`
         control = min(due, wake, self._next_change)
         while True:
             end = events[0][0]
@@ -146,31 +146,21 @@ class Fleet:
                 if wish == quiet:
                     continue
                 if wake < now or (is_amid and wake == now):
-                    first, last = min(first, wake), wake
-                    woken, wake = wake, NEVER
-                due = self._caught_up(due, now, quiet, (first, last), itself=is_amid)
-                first = NEVER
+                    first, woken, wake = min(first, wake), wake, NEVER
+                due, first = self._caught_up(due, now, quiet, (first, woken), itself=is_amid), NEVER
             elif control < at or (control == at and not is_amid):
                 now = control
                 if quiet is not None:
                     if wake < now:
-                        first, last = min(first, wake), wake
-                        woken, wake = wake, NEVER
-                    due = self._caught_up(due, now, quiet, (first, last))
-                    first = NEVER
+                        first, woken, wake = min(first, wake), wake, NEVER
+                    due, first = self._caught_up(due, now, quiet, (first, woken)), NEVER
                 wish = None
                 if now < self._next_change and (now == due or now == wake):  # noqa: PLR1714, SIM109  # a tuple is slower
                     wish = calm.get((len(waiting), len(events) - no_jobs, leavers))
                     if now >= min(_held_until(wish, configured, up_at, down_at), quiet_until):
                         wish = None
                 if wish is not None:
-                    if now < due:
-                        woken = now
-                        scaler.passed(wish, None, (now, now))
-                    else:
-                        due += interval
-                        scaler.passed(wish, (now, now), None)
-                    wake = NEVER
+                    due, woken, wake = self._left_out(wish, now, due, woken)
                 elif now >= min(due, wake, self._next_change):
                     self._due, self._woken_at, self._wake_at = due, woken, wake
                     control = self._control(now, at)
@@ -196,28 +186,20 @@ class Fleet:
                 is_seen = False
                 if every is not None:
                     if wake <= now and quiet is not None:
-                        first, last = min(first, wake), wake
-                        woken, wake = wake, NEVER  # the wake-up was a quick check that changed nothing
+                        first, woken, wake = min(first, wake), wake, NEVER  # a quick check that changed nothing
                     if now < woken + every:
-                        # An earlier look sees the job as well, and ends the wake-up.
-                        poll = due if due > now else due + (floor((now - due) / interval) + 1) * interval
-                        if woken + every < poll:
-                            wake = min(wake, woken + every)
-                            control = control if quiet is not None else min(control, wake)
+                        wake = self._wake_later(now, due, woken, wake)
+                        control = control if quiet is not None else min(control, wake)
                     elif wish is not None and (wish == quiet or now < _held_until(wish, configured, up_at, down_at)):
-                        woken, wake = now, NEVER
-                        is_seen = True
+                        wake, is_seen = NEVER, True
                     else:
                         control = wake = now
-                if wish == quiet:
-                    if is_seen:
-                        first, last = min(first, now), now
-                    continue
-                if quiet is not None:
-                    due = self._caught_up(due, now, quiet, (first, last), itself=True)
-                    first = NEVER
+                if wish != quiet and quiet is not None:
+                    due, first = self._caught_up(due, now, quiet, (first, woken), itself=True), NEVER
                 if is_seen:
-                    first = last = now
+                    first, woken = min(first, now), now
+                if wish == quiet:
+                    continue
             # The wanted count has changed, or there was a look.
             held_until = min(_held_until(wish, configured, up_at, down_at), quiet_until)
             if now < held_until:
@@ -225,17 +207,28 @@ class Fleet:
             else:
                 quiet, control = None, min(due, wake, self._next_change)
                 if first < NEVER and wish is not None:
-                    scaler.passed(wish, None, (first, last))
+                    scaler.passed(wish, None, (first, woken))
                     first = NEVER
         if quiet is not None:
             if wake <= until:
-                first, last = min(first, wake), wake
-                woken, wake = wake, NEVER
-            due = self._caught_up(due, until, quiet, (first, last), itself=True)
+                first, woken, wake = min(first, wake), wake, NEVER
+            due = self._caught_up(due, until, quiet, (first, woken), itself=True)
         if is_amid and every is not None:
             wake = min(wake, max(until, woken + every))
         self._is_amid = is_amid
         self._due, self._woken_at, self._wake_at, self._now = due, woken, wake, until
+
+    def _left_out(self, wanted: int, now: float, due: float, woken: float) -> tuple[float, float, float]:
+        """One look is left out: when the next one is due, when the last wake-up was, and that none is open."""
+        is_wake = now < due
+        self.scaler.passed(wanted, None if is_wake else (now, now), (now, now) if is_wake else None)
+        return (due, now, NEVER) if is_wake else (due + self.scaler.interval, woken, NEVER)
+
+    def _wake_later(self, now: float, due: float, woken: float, wake: float) -> float:
+        """When the wake-up of a job is that came too soon after the last one; an earlier poll sees the job as well."""
+        interval, after = self.scaler.interval, woken + (self.scaler.wake_interval or 0.0)
+        poll = due if due > now else due + (floor((now - due) / interval) + 1) * interval
+        return min(wake, after) if after < poll else wake
 
     def _caught_up(
         self, due: float, now: float, wanted: int, wakes: tuple[float, float], *, itself: bool = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from controller.core import pauses
 from controller.core.history import timed, with_took
 from controller.core.load import Load
-from controller.core.model import History, Recommendation, ServiceTime, Start
+from controller.core.model import Recommendation, ServiceTime, Start, median_start
 from controller.core.rules import window_tolerance
 from controller.core.wanted import kept, kept_window, learns_when_to_stop, retention
 from controller.policy import WorkerPolicy
@@ -49,6 +49,8 @@ class Memory:
     """Whether the last time enough pauses of each worker were known."""
     _windows: list[float | None] = field(init=False)
     """By worker, from 1: for how long a look that needed it prevents its removal; None: nothing has asked for it."""
+    start_up_s: float | None = None
+    """As in the history."""
     start: Start | None = None
     """The scale-up that is being measured."""
 
@@ -59,19 +61,9 @@ class Memory:
         self._pauses = [Pauses() for _ in range(pauses.slot(max(1, keep.most)) + 1)]
         self.forget_windows()
 
-    @property
-    def history(self) -> History:
-        """What of the journal's record start-ups and loads are; it is slow to make."""
-        return History(start_ups=self.start_ups, load=self.load)
-
     def note(self, now: float, recommended: int, *, is_poll: bool) -> None:
         """Takes what one look recommended."""
-        needed, look = self._needed, Recommendation(now, recommended)
-        if needed and needed[-1].replicas == recommended:
-            needed[-1] = look  # no poll has seen less since then, so no pause ends
-        else:
-            for worker, pause in pauses.looked(needed, look, self._polled_at, self._most):
-                self._pauses[pauses.slot(worker)].add(pauses.rounded(pause))
+        self._add(now, now, recommended)
         if is_poll:
             self._apart_s = 0.0 if self._polled_at is None else now - self._polled_at
             self._polled_at = now
@@ -81,14 +73,21 @@ class Memory:
         first, last = polls or wakes or (0.0, 0.0)
         if polls is not None and wakes is not None:
             first, last = min(first, wakes[0]), max(last, wakes[1])
-        self.note(first, recommended, is_poll=False)
-        if last > first:
-            self._needed[-1] = Recommendation(last, recommended)
+        self._add(first, last, recommended)
         if polls is not None:
             first, last = polls
             before = first if last > first or wakes is not None else self._polled_at
             self._apart_s = 0.0 if before is None else last - before
             self._polled_at = last
+
+    def _add(self, first: float, last: float, recommended: int) -> None:
+        """Takes the looks from the first to the last time, which all recommended the same."""
+        needed = self._needed
+        if not needed or needed[-1].replicas != recommended:  # else no poll has seen less, and no pause ends
+            for worker, pause in pauses.looked(needed, Recommendation(first, recommended), self._polled_at, self._most):
+                self._pauses[pauses.slot(worker)].add(pauses.rounded(pause))
+        if last > needed[-1].at:
+            needed[-1] = Recommendation(last, recommended)
 
     def staying(self, now: float, recommended: int, configured: int, maximum: int) -> int:
         """The highest of the workers above the recommended count that may not be removed yet; 0: none."""
@@ -133,7 +132,7 @@ class Memory:
             self.forget_windows()
 
     def _cost(self) -> pauses.Cost:
-        return pauses.cost_of_a_wrong_stop(self.policy, self.history, self.service)
+        return pauses.cost_of_a_wrong_stop(self.policy, self.service, self.start_up_s, self.load)
 
     def time_start(self, count: int, running: int, now: float) -> None:
         """Takes a reading of the workers."""
@@ -142,4 +141,5 @@ class Memory:
         self.start, took = timed(self.start, count, running, now, _FOREVER)
         if took is not None:
             self.start_ups = with_took(self.start_ups, took)
+            self.start_up_s = median_start(self.start_ups)
             self._forget_unlearned()  # what a wrong stop costs follows from the start

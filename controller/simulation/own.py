@@ -18,7 +18,6 @@ from controller.core.jobs_each import JobsEach
 from controller.core.load import Load
 from controller.core.long_wait import is_too_long, pace
 from controller.core.model import (
-    Change,
     History,
     QueueDepth,
     QueuePart,
@@ -452,7 +451,7 @@ class OwnPolicy:
         """With whether a job has waited too long, and whether it may add a worker now."""
         if not seen.waiting or not is_too_long(self.policy, QueueDepth(seen.waiting, 0, seen.oldest_s)):
             return inputs
-        may_add = seen.now >= self._last_up + pace(self.policy, self._memory.history)
+        may_add = seen.now >= self._last_up + pace(self.policy, self._memory.start_up_s)
         return inputs._replace(is_overdue=True, may_add=may_add)
 
     def _within(self, recommended: int) -> int:
@@ -469,7 +468,7 @@ class OwnPolicy:
         self._memory.start = None
         if desired > seen.configured:
             if self.times_starts:
-                self._memory.start = start_of(Change("", 0, seen.configured, desired, now), answered)
+                self._memory.start = start_of(seen.configured, desired, answered)
                 self._memory.time_start(desired, seen.running, answered)  # the change is made at once
             self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)

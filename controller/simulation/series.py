@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 _MOST = 8192
 """Steps of a series."""
-Task = tuple[float, float, float] | tuple[float, float, float, int]
+Task = tuple[float, float, float, *tuple[str | int, ...]]
 
 
 @dataclass(slots=True)

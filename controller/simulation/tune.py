@@ -1,16 +1,17 @@
 """Searches a policy that meets a goal, on recorded or generated jobs, and says how reliable the result is.
 
-The candidates are tiers, per_worker and target_wait, each with several timings. It searches on the first two thirds of
-the workload. A candidate may meet the goal there by chance, so candidates are ranked by the share of resampled weeks in
-which they meet it. These weeks consist of whole blocks of the two thirds (a block bootstrap, which keeps the time of
-day and bursts), and are the same for all candidates, by the seed. The last third is not used for the choice; on it, the
-chosen policy is only measured.
+The candidates are tiers, per_worker, target_wait and slo, with several timings (candidates.py). It searches on the
+first two thirds of the workload. A candidate may meet the goal there by chance, so candidates are ranked by the share
+of resampled weeks in which they meet it. These weeks consist of whole blocks of the two thirds (a block bootstrap,
+which keeps the time of day and bursts), and are the same for all candidates, by the seed. The last third is not used
+for the choice; on it, the chosen policy is only measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,9 +19,19 @@ from typing import Any
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.layout import wrap
 from controller.core.units import as_policy, in_seconds, in_words, money
-from controller.policy import Policy, WorkerPolicy
+from controller.policy import NamedQueue, Policy, WorkerPolicy
+from controller.simulation.candidates import (
+    Candidate,
+    JobTime,
+    as_written,
+    closer,
+    coarse,
+    own_of_queue,
+    with_its_queues,
+    with_more,
+)
 from controller.simulation.comparison import Contender, Setting, compare
-from controller.simulation.contenders import Common, own_worker, tiers_for, wakes
+from controller.simulation.contenders import Common, own_worker, wakes
 from controller.simulation.figures import Figures
 from controller.simulation.own import OwnPolicy
 from controller.simulation.policy_file import with_worker, worker_of
@@ -28,7 +39,6 @@ from controller.simulation.report import assumptions
 from controller.simulation.requests import Requests
 from controller.simulation.workload.jobs import (
     WEEK_S,
-    Measured,
     Workload,
     first,
     from_its_first_job,
@@ -37,21 +47,10 @@ from controller.simulation.workload.jobs import (
     resampled,
 )
 
-_SHORTEST_WAITS = (1.0, 2.0)
-_WAITS = (5.0, 15.0, 30.0, 60.0, 120.0, 240.0, 480.0)
-_COOLDOWNS = ((0.0, 30.0), (30.0, 120.0), (0.0, 10.0))
-_COOLDOWNS_OF_JOBS = _COOLDOWNS[:2]
-_IDLE_OFFS = (None, 0.0, 20.0, 60.0)
-"""None: the key is left out, so that the controller chooses."""
-_MAX_WAITS = (2.0, 4.0)
-"""Tried for the two best, as multiples of the wait that they were made for: a shorter one is what the rest is for."""
-_SHORTEST_MAX_WAIT_S = 10.0
-_FINER = (0.7, 0.85, 1.2, 1.4)
-_MOST_TIERS = 12
-_SHORTEST_JOB_S, _LONGEST_JOB_S = 0.01, 86_400.0
-"""The same limits as for measured times."""
 _MOST_JOBS = 60_000
 """With more jobs than this, the search uses only the beginning of its part."""
+_MOST_JOBS_OF_QUEUES = 20_000
+"""The same with several queues, where a simulation takes three times as long."""
 _MOST_A_WEEK = 120_000
 """With more jobs than this, only the beginning of each resampled week is used."""
 _MOST_OVER_WEEKS = 2_000_000
@@ -90,35 +89,12 @@ class Goal:
         return f"at most {money(self.dollars_a_month or 0.0)}/month"
 
 
-Candidate = Mapping[str, Any]
-"""Keys of a policy file: one of the three ways, scale_up, scale_down, max_wait. aim: the wait and the timings of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobTime:
-    """How long a job takes, for a target_wait. unmeasured: why the queue cannot give it; None: it can.
-
-    source: the jobs from which `mean_s` comes, in words.
-    """
-
-    unmeasured: str | None = None
-    mean_s: float = 0.0
-    source: str = ""
-
-    def of(self, measured: Measured, workload: Workload) -> JobTime:
-        """The same with the mean of the jobs of the search."""
-        mean = min(max(measured.mean_s, _SHORTEST_JOB_S), _LONGEST_JOB_S)
-        return replace(
-            self, mean_s=float(f"{mean:.3g}"), source=f"the mean of {measured.jobs:,} jobs of {workload.name}"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for, and where. form: tiers, per_worker, target_wait, or any.
+    """What to look for, and where. form: tiers, per_worker, slo, target_wait, or any.
 
     weeks: resampled weeks that rank the candidates; with 0, only the jobs of the search do. requests: what the platform
-    allows; None: by the policy's interval alone.
+    allows; None: by the policy's interval alone. queues: as of a Contender.
     """
 
     goal: Goal
@@ -126,8 +102,13 @@ class Search:
     form: str = "any"
     weeks: int = 8
     common: Common = Common()  # noqa: RUF009  # it is frozen
-    job_time: JobTime = JobTime("it was not asked")  # it is frozen
+    job_time: JobTime = JobTime("it was not asked")  # noqa: RUF009  # it is frozen
     requests: Requests | None = None
+    queues: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def most_jobs(self) -> int:
+        return _MOST_JOBS_OF_QUEUES if self.queues else _MOST_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +160,14 @@ def search(old: tuple[Policy, WorkerPolicy], workload: Workload, asked: Search, 
     if measured.jobs < 100 or measure(unseen).jobs < 20:
         words = "has too few jobs for a search part and a held-out part; take a window with more jobs"
         raise ConfigurationError([Problem(workload.name, words)])
-    if measured.jobs > _MOST_JOBS:
-        seen = first(seen, measured.last * _MOST_JOBS / measured.jobs)
+    if measured.jobs > asked.most_jobs:
+        seen = first(seen, measured.last * asked.most_jobs / measured.jobs)
     trial = _Trial(old, replace(asked, job_time=asked.job_time.of(measured, workload)))
     trial.run_all(seen, progress)
-    week_s = min(WEEK_S, _MOST_A_WEEK * (seen.span_s or WEEK_S) / min(measured.jobs, _MOST_JOBS))
+    week_s = min(WEEK_S, _MOST_A_WEEK * (seen.span_s or WEEK_S) / min(measured.jobs, asked.most_jobs))
     weeks = _weeks(seen, week_s, asked)
     best, on_seen, over_weeks, ranked = trial.ranked_over(weeks, week_s)
-    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, asked.common)], asked.setting).figures
+    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, asked)], asked.setting).figures
     return Found(
         goal=asked.goal,
         candidate=best,
@@ -224,11 +205,13 @@ class _Trial:
         self._policy, self._worker = old
 
     def run_all(self, jobs: Workload, progress: Searched) -> None:
-        """First candidates that are far apart, then those around the two best."""
-        coarse = list(_coarse(self._worker, self.asked.job_time, self.asked.form))
-        self.run(jobs, coarse, progress, len(coarse) * 5 // 4)
-        finer = list(_finer(self.ranked()[:2], self._worker, self.asked.job_time))
-        self.run(jobs, finer, progress, len(self.results) + len(finer))
+        """First candidates that are far apart, then waits around the two best, and then more keys for the two best."""
+        job_time = self.asked.job_time
+        far_apart = list(coarse(self._worker, job_time, self.asked.form, self.asked.goal.wait_s))
+        self.run(jobs, far_apart, progress, len(far_apart) * 4 // 3)
+        for around in (partial(closer, job_time=job_time), with_more):
+            few = list(around(self.ranked()[:2], worker=self._worker))
+            self.run(jobs, few, progress, len(self.results) + len(few))
 
     def run(self, jobs: Workload, candidates: Sequence[Candidate], progress: Searched, of: int) -> None:
         """Several candidates share one pass over the jobs."""
@@ -276,15 +259,20 @@ class _Trial:
             "jobs_per_worker": self._worker.jobs_per_worker,
             "max_wait": None if self._worker.max_wait is None else as_policy(self._worker.max_wait),
         }
-        worker = own_worker({**base, **_as_written(candidate, self._worker)})
+        worker = own_worker({**base, **as_written(candidate, self._worker)})
+        worker = with_its_queues(worker, candidate, self._worker)
         worker = worker.model_copy(update={"schedules": self._worker.schedules})
-        is_woken = wakes(self._worker, self.asked.common)
-        return Contender(name, worker.highest_max, lambda: OwnPolicy.of(self._policy, worker, wakes=is_woken))
+        return _contender(name, (self._policy, worker), self.asked, wakes=wakes(self._worker, self.asked.common))
 
 
-def _as_it_is(old: tuple[Policy, WorkerPolicy], common: Common) -> Contender:
-    policy, worker = old
-    return Contender("as it is", worker.highest_max, lambda: OwnPolicy.of(policy, worker, wakes=wakes(worker, common)))
+def _as_it_is(old: tuple[Policy, WorkerPolicy], asked: Search) -> Contender:
+    return _contender("as it is", old, asked, wakes=wakes(old[1], asked.common))
+
+
+def _contender(name: str, tried: tuple[Policy, WorkerPolicy], asked: Search, *, wakes: bool) -> Contender:
+    policy, worker = tried
+    make = partial(OwnPolicy.of, policy, worker, wakes=wakes)
+    return Contender(name, worker.highest_max, make, queues=asked.queues)
 
 
 def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tuple[Candidate, Figures]]:
@@ -294,96 +282,39 @@ def _spread_out(ranked: list[tuple[Candidate, Figures]], most: int) -> list[tupl
     return [ranked[number * (len(ranked) - 1) // (most - 1)] for number in range(most)]
 
 
-def _coarse(worker: WorkerPolicy, job_time: JobTime, form: str) -> Iterator[Candidate]:
-    if form in {"tiers", "any"}:
-        yield from (_by_tiers(worker, job_time, wait, up, down) for wait in _WAITS for up, down in _COOLDOWNS)
-    if form in {"per_worker", "any"}:
-        # Several waits may need the same number of jobs.
-        of_jobs = {_jobs_each(worker, job_time, wait): wait for wait in _WAITS}.values()
-        yield from (_by_jobs(worker, job_time, wait, up, down) for wait in of_jobs for up, down in _COOLDOWNS_OF_JOBS)
-    if form in {"target_wait", "any"}:
-        waits = (*_SHORTEST_WAITS, *_WAITS[:-1])
-        yield from (_by_target(worker, job_time, wait, idle) for wait in waits for idle in _IDLE_OFFS)
-
-
-def _finer(best: Sequence[tuple[Candidate, Figures]], worker: WorkerPolicy, job_time: JobTime) -> Iterator[Candidate]:
-    """Other waits around the best ones, with the same timings; and a max_wait, unless the policy has one."""
-    for candidate, _ in best:
-        wait, first_timing, second_timing = candidate["aim"]
-        for factor in _FINER:
-            if "tiers" in candidate:
-                yield _by_tiers(worker, job_time, wait * factor, first_timing, second_timing)
-            elif "per_worker" in candidate:
-                yield _by_jobs(worker, job_time, wait * factor, first_timing, second_timing)
-            else:
-                yield _by_target(worker, job_time, round(wait * factor, 1), first_timing)
-        if worker.max_wait is None and worker.only_queue.table is not None:
-            limits = {max(_SHORTEST_MAX_WAIT_S, factor * wait) for factor in _MAX_WAITS}
-            yield from ({**candidate, "max_wait": as_policy(limit)} for limit in sorted(limits))
-
-
-def _by_tiers(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, down: float) -> Candidate:
-    """Tiers for a wait: k workers up to k x wait / service jobs; with many workers, not a tier for each count."""
-    most = worker.max_replicas
-    counts = sorted({max(1, round(most * step / _MOST_TIERS)) for step in range(1, _MOST_TIERS + 1)} | {1, most})
-    each = wait * (worker.jobs_per_worker or 1) / job_time.mean_s
-    tiers = tiers_for([(count, count * each) for count in counts if count < most], most)
-    return {
-        "tiers": tiers,
-        "scale_up": {"cooldown": as_policy(up)},
-        "scale_down": {"cooldown": as_policy(down)},
-        "aim": (wait, up, down),
-    }
-
-
-def _jobs_each(worker: WorkerPolicy, job_time: JobTime, wait: float) -> int:
-    return max(1, round(wait * (worker.jobs_per_worker or 1) / job_time.mean_s))
-
-
-def _by_jobs(worker: WorkerPolicy, job_time: JobTime, wait: float, up: float, down: float) -> Candidate:
-    """per_worker for a wait, as tiers for it; the tolerance and the activation are left out."""
-    return {
-        "per_worker": _jobs_each(worker, job_time, wait),
-        "scale_up": {"cooldown": as_policy(up)},
-        "scale_down": {"cooldown": as_policy(down)},
-        "aim": (wait, up, down),
-    }
-
-
-def _by_target(worker: WorkerPolicy, job_time: JobTime, wait: float, idle_off: float | None) -> Candidate:
-    """A target_wait above 0; with service_time if the policy has it, or if it cannot be measured."""
-    candidate: dict[str, Any] = {"target_wait": as_policy(wait)}
-    if worker.service_time is not None:
-        candidate["service_time"] = as_policy(worker.service_time)
-    elif job_time.unmeasured is not None:
-        candidate["service_time"] = as_policy(job_time.mean_s)
-    if idle_off is not None:
-        candidate["scale_down"] = {"idle_off": as_policy(idle_off)}
-    return {**candidate, "aim": (wait, idle_off, 0.0)}
-
-
-def _as_written(candidate: Candidate, old: WorkerPolicy) -> dict[str, Any]:
-    """The candidate as in a policy file; the step limits do not change."""
-    fields = {key: value for key, value in candidate.items() if key != "aim"}
-    for key, part in (("scale_up", old.scale_up), ("scale_down", old.scale_down)):
-        if part.max_step is not None:
-            fields[key] = {**fields.get(key, {}), "max_step": part.max_step}
-    return fields
-
-
 def as_yaml(found: Found, file: Path, worker: str | None) -> str:
     """The file with the found keys in place of the old ones, and the expected figures as comments at the top."""
     text = file.read_text(encoding="utf-8")
-    chosen, comments = _as_written(found.candidate, found.old), {}
+    chosen, comments = as_written(found.candidate, found.old), {}
     if "tiers" in chosen:
         most = worker_of(text, worker)["max_replicas"]  # as written in the file; it may be a variable
         chosen["tiers"] = [*chosen["tiers"][:-1], {"replicas": most}]
     if "service_time" in chosen and found.old.service_time is None:
         comments["service_time"] = wrap(_assumed(found), 72)
+    if found.old.queues is not None:
+        chosen["queues"] = _queues_as_written(worker_of(text, worker)["queues"], found)
     ways = ("tiers", "per_worker", "activation", "tolerance", "slo", "target_wait", "service_time")
     replaced = (*ways, "scale_up", "scale_down")
     head = "".join(f"# {line}".rstrip() + "\n" for line in _remarks(found))
     return f"{head}\n{with_worker(text, worker, chosen, without=replaced, comments=comments)}"
+
+
+def _queues_as_written(queues: Any, found: Found) -> Any:
+    """The queues as they stand in the file, with what the found policy asks of each."""
+
+    def one(written: Mapping[str, Any], queue: NamedQueue) -> dict[str, Any]:
+        kept = dict(written)
+        for key, value in own_of_queue(queue, found.candidate, found.old).items():
+            if value is None:
+                kept.pop(key, None)
+            elif key == "target_wait":
+                kept[key] = as_policy(value)
+        return kept
+
+    each = found.old.named_queues.values()
+    if isinstance(queues, Mapping):
+        return {name: one(written, queue) for (name, written), queue in zip(queues.items(), each, strict=True)}
+    return [one(written, queue) for written, queue in zip(queues, each, strict=True)]
 
 
 def _assumed(found: Found) -> str:

@@ -99,7 +99,7 @@ def _totals(workload: Workload, cap: int, concurrency: int) -> tuple[int, float,
     """Jobs, their work, and when the last one ends if the cap is always there: seconds."""
     demand, work, jobs = Demand(cap, concurrency, Clairvoyant(0.0)), 0.0, workload.jobs()
     while chunk := list(itertools.islice(jobs, 4096)):
-        work += math.fsum([service for _, service in chunk])
+        work += math.fsum([job[1] for job in chunk])
         demand.take(chunk)
     demand.rest()
     return demand.jobs, work, demand.last_end
@@ -112,7 +112,7 @@ def _coming(jobs: Iterator[Job], step: float, count: int) -> array[float]:
     difference of its second integral, (t - t_i)^+^2 / 2: of three points, that is the quadratic B-spline's weights.
     """
     changes = array("d", bytes(8 * (count + 4)))
-    for at, service in jobs:
+    for at, service, *_ in jobs:
         for time, sign in ((at, 1.0), (at + service, -1.0)):
             index = min(int(time / step), count + 1)
             into = time / step - index

@@ -142,7 +142,7 @@ def test_the_settings_are_those_of_the_documentation() -> None:
 
 def test_runs_by_the_clock_come_together_and_not_always_just_after_a_poll() -> None:
     cron = next(case for case in made_up() if "30 min" in case.name)
-    arrivals = [arrival for arrival, _ in cron.workload().jobs()]
+    arrivals = [arrival for arrival, *_ in cron.workload().jobs()]
     assert arrivals == sorted(arrivals)
     runs = [at for at, count in Counter(arrivals).items() if count == 60]
     assert len(runs) == 7 * 48

@@ -116,7 +116,7 @@ def _beside_the_polls(workload: Workload) -> Workload:
 
     def jobs() -> Iterator[Job]:
         dice, at, later = Random(0), -1.0, 0.0
-        for (arrival, service), (following, _) in pairwise([*workload.jobs(), (math.inf, 0.0)]):
+        for (arrival, service, *_), (following, *_) in pairwise([*workload.jobs(), (math.inf, 0.0)]):
             if arrival != at:
                 at, later = arrival, dice.uniform(0.0, 30.0) if following == arrival else 0.0
             yield arrival + later, service

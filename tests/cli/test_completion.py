@@ -47,7 +47,7 @@ async def test_bash_offers_the_options_of_a_command(tmp_path: Path) -> None:
 
 @needs_bash
 async def test_bash_offers_choices_presets_and_topics(tmp_path: Path) -> None:
-    assert await offered(tmp_path, "autoscaler tune --form ") == {"tiers", "per_worker", "target_wait", "any"}
+    assert await offered(tmp_path, "autoscaler tune --form ") == {"tiers", "per_worker", "slo", "target_wait", "any"}
     assert await offered(tmp_path, "autoscaler queues ") == set(names())
     assert await offered(tmp_path, "autoscaler completion z") == {"zsh"}
     assert await offered(tmp_path, "autoscaler docs ") == set(TABLES)

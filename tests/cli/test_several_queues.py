@@ -9,9 +9,11 @@ import psycopg
 import pytest
 
 from controller.demo.jobs import FULL_TABLE
+from controller.simulation import candidates
 from controller.simulation.workload.jobs import Workload
 from controller.simulation.workload.several import together
 from tests.cli.test_simulate import Run, run, trace
+from tests.support.tuning import search_among_few
 
 __all__ = ["run", "trace"]
 
@@ -76,9 +78,56 @@ def test_shares_that_cannot_be_are_refused(run: Run, policy: Path, trace: Path, 
     assert words in " ".join(ran.err.split())
 
 
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """A trace with 30 urgent jobs and 10 of the queue bulk."""
+    path = tmp_path / "named.csv"
+    path.write_text("t,service,queue\n" + "".join(f"{9 * n},5,{'urgent' if n % 4 else 'bulk'}\n" for n in range(40)))
+    return path
+
+
+def test_a_trace_names_the_queue_of_each_job(run: Run, policy: Path, named: Path, tmp_path: Path) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    other = tmp_path / "other.yaml"
+    other.write_text(HEAD + EQUAL)
+    shown = json.loads(run("simulate", "economy", policy, other, "--trace", named, "--json").out)
+    jobs = {one["name"]: {q["name"]: q["jobs"] for q in one.get("queues", [])} for one in shown["policies"]}
+    assert jobs["economy"] == {}
+    assert jobs[str(policy)] == {"urgent": 30, "bulk": 10}
+    assert sum(jobs[str(other)].values()) == 40
+    notes = shown["workload"]["notes"]
+    assert f"{policy}: each job is in one of its queues (urgent, bulk), as the jobs name it" in notes[0]
+    assert "in equal shares, because the jobs are in the queues urgent, bulk; workers take" in notes[1]
+
+
+def test_a_queue_of_a_trace_that_the_policy_does_not_have_is_refused_with_its_line(
+    run: Run, policy: Path, named: Path
+) -> None:
+    policy.write_text(HEAD + EQUAL)
+    ran = run("simulate", policy, "--trace", named)
+    assert ran.code == 2
+    words = "named.csv:2: queue is 'bulk'; the policy has the queues a, b; write one of them, or leave the column out"
+    assert words in " ".join(ran.err.split())
+
+
+def test_shares_beside_jobs_that_name_their_queues_are_refused(run: Run, policy: Path, named: Path) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    ran = run("plan", policy, policy, "--trace", named, "--queue-shares", "urgent=2")
+    assert ran.code == 2
+    assert "--queue-shares: has no effect, because the jobs name their queues; leave it out" in " ".join(
+        ran.err.split()
+    )
+
+
+def test_plan_splits_the_jobs_by_the_shares_that_are_given(run: Run, policy: Path, trace: Path) -> None:
+    policy.write_text(HEAD + BY_WAIT)
+    out = " ".join(run("plan", policy, policy, "--trace", trace, "--queue-shares", "urgent=3").out.split())
+    assert "(urgent 3, bulk 1), drawn at random in these shares" in out
+
+
 def test_the_help_of_simulate_says_how_several_queues_are_simulated(run: Run) -> None:
     said = " ".join(run("simulate", "--help").out.split())
-    assert "each job is in one of them, drawn at random in equal shares" in said
+    assert "in one that is drawn at random, in equal shares or by --queue-shares" in said
 
 
 def test_a_policy_with_one_queue_shows_no_table_of_queues(run: Run, policy: Path, trace: Path) -> None:
@@ -100,13 +149,22 @@ def test_plan_tells_what_a_queue_asks_for_from_where_its_jobs_are(
     assert "the queue or the service changes" in run("plan", policy, other, "--trace", trace).out
 
 
-def test_tune_refuses_a_worker_with_several_queues(run: Run, policy: Path, trace: Path) -> None:
+def test_tune_keeps_the_queues_and_refuses_a_promise_for_them(
+    run: Run, policy: Path, named: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_among_few(monkeypatch)
+    monkeypatch.setattr(candidates, "_WAITS", (30.0,))
     policy.write_text(HEAD + BY_WAIT)
-    ran = run("tune", policy, "--wait", "30s", "--trace", trace)
+    rows = "".join(f"{9 * n},5,{'urgent' if n % 4 else 'bulk'}\n" for n in range(190))
+    named.write_text(f"t,service,queue\n{rows}")
+    asked = ("tune", policy, "--wait", "30s", "--trace", named, "--weeks", "1")
+    ran = run(*asked, "--form", "per_worker")
+    assert ran.code in {0, 1}, ran.err
+    assert "queues:" in ran.out
+    assert "each job is in one of its queues (urgent, bulk), as the jobs name it" in ran.out.replace("\n# ", " ")
+    ran = run(*asked, "--form", "slo")
     assert ran.code == 2
-    assert "has a worker with queues; tune is for one with queue; compare policies with `autoscaler simulate`" in (
-        " ".join(ran.err.split())
-    )
+    assert "--form: slo works with one queue only, and the worker has several" in " ".join(ran.err.split())
 
 
 def test_check_shows_the_waits_of_each_queue_alone(run: Run, policy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +200,11 @@ def tables(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_the_jobs_of_all_tables_are_simulated_together(run: Run, policy: Path, tables: str) -> None:
     policy.write_text(HEAD + EQUAL)
-    workload = json.loads(run("simulate", policy, "--from-database", "--since", "2h", "--json").out)["workload"]
+    shown = json.loads(run("simulate", policy, "--from-database", "--since", "2h", "--json").out)
+    workload = shown["workload"]
     assert (workload["jobs"], workload["mean_service_s"]) == (120, pytest.approx(20.0))
+    assert {one["name"]: one["jobs"] for one in shown["policies"][0]["queues"]} == {"a": 60, "b": 60}
+    assert "each job is in one of its queues (a, b), as the jobs name it" in workload["notes"][-1]
 
 
 def test_a_queue_whose_jobs_cannot_be_read_back_is_named(run: Run, policy: Path, tables: str) -> None:
@@ -167,7 +228,8 @@ def jobs(*arrivals: float, span_s: float) -> Workload:
 def test_the_window_of_several_queues_is_the_shortest_and_the_jobs_are_in_order() -> None:
     both = together({"a": jobs(10, 60, 95, span_s=100), "b": jobs(0, 5, 49, span_s=50)})
     assert (both.span_s, both.began) == (50, 950)
-    assert [at for at, _ in both.jobs()] == [0, 5, 10, 45, 49]
+    assert [(at, *queue) for at, _, *queue in both.jobs()] == [(0, "b"), (5, "b"), (10, "a"), (45, "a"), (49, "b")]
+    assert both.queues == ("a", "b")
     assert list(both.jobs()) == list(both.jobs()), "each call starts again"
     one = jobs(1, span_s=2)
     assert together({"a": one}) is one

@@ -166,7 +166,7 @@ def test_the_pace_is_the_cooldown_or_a_start_if_that_takes_longer(
 ) -> None:
     slow = guarded(scale_up={"cooldown": cooldown})
     started = History(start_ups=() if measured is None else (measured,))
-    assert pace(slow, started) == seconds
+    assert pace(slow, started.start_up_s) == seconds
     assert until_the_next(slow, replace(started, last_up=NOW - 4), NOW) == max(0, seconds - 4)
 
 
@@ -315,5 +315,5 @@ def _never_hurries(
     if beyond:
         assert decision.desired == decision.current + 1
         assert age > 300
-        assert since >= pace(careful, past)
+        assert since >= pace(careful, past.start_up_s)
         assert UP not in decision.reasons

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from random import Random
@@ -26,7 +27,7 @@ def contenders(*names: str) -> list[Contender]:
     return [read_contender(name, Common(), {}) for name in names]
 
 
-def workload(jobs: list[Job], span_s: float | None = None) -> Workload:
+def workload(jobs: Sequence[Job], span_s: float | None = None) -> Workload:
     return Workload("made up", lambda: iter(jobs), span_s)
 
 
@@ -159,7 +160,7 @@ def test_json_says_its_units_and_is_json(each: int) -> None:
     said = json.loads(json.dumps(as_object(compared), allow_nan=False))
     assert list(said) == ["workload", "platform", "limits", "policies", "speed"]
     assert [policy["name"] for policy in said["policies"]] == ["tiers", "oracle"]
-    work = sum(service for _, service in busy_hours().jobs())
+    work = sum(job[1] for job in busy_hours().jobs())
     assert said["limits"]["work_s"] == round(work / each, 6)
     assert said["workload"]["mean_service_s"] == pytest.approx(work / 400)
     assert said["workload"]["load_workers"] == pytest.approx(work / each / 4000, abs=1e-6)

@@ -26,7 +26,7 @@ Schedule = list[tuple[float, float]]
 def fifo(jobs: Sequence[Job], slots: int) -> Schedule:
     free = [0.0] * slots
     schedule = []
-    for arrival, service in jobs:
+    for arrival, service, *_ in jobs:
         first = min(range(slots), key=lambda slot: free[slot])
         start = max(arrival, free[first])
         free[first] = start + service
@@ -70,11 +70,11 @@ def test_waits_levels_and_the_clairvoyants_cost_are_those_of_a_plain_replay(
     waits: list[float] = []
     for start in range(0, len(jobs), chunk):
         tasks, levels = demand.take(jobs[start : start + chunk])
-        waits += [wait for _, _, wait in tasks]
+        waits += [task[2] for task in tasks]
         changes += zip(levels.times, levels.heights, strict=True)
     rest = demand.rest()
     changes += zip(rest.times, rest.heights, strict=True)
-    assert waits == [start - arrival for (start, _), (arrival, _) in zip(schedule, jobs, strict=True)]
+    assert waits == [start - arrival for (start, _), (arrival, *_) in zip(schedule, jobs, strict=True)]
     assert [time for time, _ in changes] == sorted(time for time, _ in changes)
     assert all(abs(height - before) == 1 for (_, before), (_, height) in itertools.pairwise([(0.0, 0), *changes]))
     for moment in {time for one in schedule for time in one}:
@@ -132,7 +132,7 @@ def test_who_may_have_any_number_of_workers_pays_what_a_cap_out_of_reach_costs(
 
 def test_with_a_cap_out_of_reach_no_job_waits() -> None:
     tasks, _ = Demand(1000, 1, Clairvoyant(20.0)).take([(0.0, 9.0)] * 50)
-    assert {wait for _, _, wait in tasks} == {0.0}
+    assert {task[2] for task in tasks} == {0.0}
 
 
 @settings(max_examples=examples(16))

@@ -46,7 +46,7 @@ def test_every_job_is_done_once_and_in_its_time(
     assert all(start >= arrival for arrival, start, _ in ledger.begun)
     assert all(end == job[0] + wait + job[1] for end, _, job, wait in ledger.finished)
     assert (ledger.jobs, ledger.unfinished) == (len(jobs), 0)
-    assert ledger.work_s == sum(service for _, service in jobs)
+    assert ledger.work_s == sum(job[1] for job in jobs)
 
 
 @settings(max_examples=examples(10, 200))
@@ -84,7 +84,7 @@ def test_no_second_of_work_and_none_that_is_paid_is_lost_from_the_books(
     jobs: list[Job], platform: Platform, script: list[tuple[float, int]]
 ) -> None:
     """All happens at even seconds, so that what is seen at each odd one holds from the one before to the next."""
-    even = [(2 * arrival, 2 * service) for arrival, service in jobs]
+    even = [(2 * arrival, 2 * service) for arrival, service, *_ in jobs]
     doubled = [(2 * at, count) for at, count in script]
     drain = NEVER if platform.drain_s == NEVER else 2 * platform.drain_s
     both = Platform(
@@ -276,9 +276,9 @@ def test_jobs_of_one_instant_are_seen_together(jobs: list[Job], wake: float | No
     run(scaler, jobs, chunk=chunk)
     for now, waiting, _, _, notified in scaler.looks:
         if now <= jobs[-1][0]:
-            before, until = (sum(at < now for at, _ in jobs), sum(at <= now for at, _ in jobs))
+            before, until = (sum(at < now for at, *_ in jobs), sum(at <= now for at, *_ in jobs))
             # A wake-up by an earlier job, put off for `wake`, may fall on this instant too: it comes first.
-            put_off = wake is not None and any(now - wake <= at < now for at, _ in jobs)
+            put_off = wake is not None and any(now - wake <= at < now for at, *_ in jobs)
             assert waiting in ({until} if notified and not put_off else {before, until})
 
 

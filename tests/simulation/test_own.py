@@ -101,7 +101,8 @@ class Sleeper(Sleepless):
         self.load = Load(sum(self.services) / able if able else 0.0, now, now)
         self.service = plainly_measured(self.services)
         if self.learned_at is None or now - self.learned_at >= LEARN_AGAIN_S:
-            cost = cost_of_a_wrong_stop(self.own.policy, self._history(now), None)
+            history = self._history(now)
+            cost = cost_of_a_wrong_stop(self.own.policy, None, history.start_up_s, history.load)
             each = [self._pauses(worker) for worker in range(1, self.own._written.highest_max + 1)]
             self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
         Sleepless.learn(self, finished, now)
@@ -267,7 +268,7 @@ def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
     policy = own_worker({"max_replicas": 2, "target_wait": "20s", "service_time": "20s"})
     own = OwnPolicy(policy, 10.0, None)
     run(own, [(0.0, 500.0)] * 4 + [(5000.0, 500.0)] * 4, Platform(start_up_s=35.0), cap=2, until=9000.0)
-    assert own._memory.history.start_up_s == pytest.approx(40.0 - own.answer_s)
+    assert own._memory.start_up_s == pytest.approx(40.0 - own.answer_s)
 
 
 def test_the_service_time_is_measured_each_minute_though_nothing_happens() -> None:
@@ -299,8 +300,8 @@ def test_a_worker_stays_longer_near_max_replicas() -> None:
     own = OwnPolicy(policy, 30.0, None)
     jobs = [(1200.0 * number, 1080.0) for number in range(10) for _ in range(2)]
     ledger = run(Sleeper(own), jobs, cap=2, until=12_000.0)
-    assert own._memory.history.load is not None
-    assert own._memory.history.load.is_high
+    assert own._memory.load is not None
+    assert own._memory.load.is_high
     downs = [at for at, before, after in ledger.actions if after < before]
     assert [at < 6000 for at in downs] == [True, True]
 

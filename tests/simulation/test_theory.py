@@ -116,4 +116,4 @@ def test_a_full_fleet_without_start_up_waits_exactly_as_the_demand_says(jobs: li
     ledger = run(Static(cap, NEVER, replicas=cap), jobs, platform, cap=cap)
     assert ledger.excess.longest < 1e-6
     least, _ = Demand(cap, each, Clairvoyant(0.0)).take(jobs)
-    assert ledger.waits.total == sum(wait for _, _, wait in least)
+    assert ledger.waits.total == sum(task[2] for task in least)

@@ -12,12 +12,13 @@ import yaml
 
 from controller.core.problems import ConfigurationError
 from controller.policy import WorkerPolicy, load_policy
-from controller.simulation import tune
+from controller.simulation import candidates, tune
+from controller.simulation.candidates import JobTime, coarse
 from controller.simulation.comparison import Comparison, Contender, Setting, compare
 from controller.simulation.contenders import Common, own_worker, read_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.requests import Requests
-from controller.simulation.tune import Found, Goal, JobTime, Search, as_yaml, search
+from controller.simulation.tune import Found, Goal, Search, as_yaml, search
 from controller.simulation.workload.jobs import Job, Workload, first, halves, resampled
 from tests.support.tuning import search_among_few
 
@@ -70,7 +71,7 @@ def found(
     job_time: JobTime | None = None,
 ) -> Found:
     """What was found before for the same is not searched for again."""
-    asked = file.read_text(), goal, jobs.name, id(jobs), form, weeks, job_time, tune._WAITS
+    asked = file.read_text(), goal, jobs.name, id(jobs), form, weeks, job_time, candidates._WAITS
     if asked not in _known:
         _known[asked] = jobs, search_anew(file, goal, jobs, form=form, weeks=weeks, job_time=job_time)
     return _known[asked][1]
@@ -178,6 +179,94 @@ def test_it_tries_a_max_wait_unless_the_policy_has_one_which_is_kept(
     assert load_policy(as_yaml(best, file, None), {})[0].workers["one"].max_wait == 420.0
 
 
+@pytest.mark.parametrize("form", ["tiers", "per_worker"])
+def test_it_tries_a_window_and_with_per_worker_a_tolerance_and_an_activation(
+    file: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    workers = tried(file, monkeypatch, form)
+    assert {worker.scale_down.stabilization_window for worker in workers} == {0.0, 60.0}
+    assert ({worker.tolerance for worker in workers} == {None, 0.1}) == (form == "per_worker")
+    late = [worker for worker in workers if worker.activation is not None]
+    assert bool(late) == (form == "per_worker")
+    assert all(worker.max_wait for worker in late), "else too few jobs would wait for ever"
+
+
+def test_a_promise_is_tried_where_the_waits_are_measured_or_it_is_asked_for(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "_WAITS", (30.0, 60.0))
+    unknown, by_table = JobTime("unknown", 15.0), JobTime(mean_s=15.0, has_waits=True)
+    promises = {
+        (form, job_time): [slo for one in coarse(policy_of(file), job_time, form, 25.0) if (slo := one.get("slo"))]
+        for form in ("any", "slo", "tiers")
+        for job_time in (unknown, by_table)
+    }
+    tries = [{"wait": "25s", "share": "95%"}, {"wait": "25s", "share": "99%"}, {"wait": "12.5s", "share": "95%"}]
+    assert promises["slo", unknown] == promises["slo", by_table] == promises["any", by_table] == tries
+    assert promises["any", unknown] == promises["tiers", by_table] == []
+    assert not [one for one in coarse(policy_of(file), by_table, "any", None) if "slo" in one], "the goal is a budget"
+
+
+def policy_of(file: Path) -> WorkerPolicy:
+    return read_worker(file, None, {})[1]
+
+
+def test_a_promise_that_is_found_is_written(file: Path) -> None:
+    best = found(file, Goal(wait_s=25.0), form="slo", job_time=JobTime(has_waits=True))
+    worker = load_policy(as_yaml(best, file, None), {})[0].workers["one"]
+    assert best.is_met
+    assert worker.slo is not None
+    assert (worker.tiers, worker.per_worker, worker.service_time) == ((), None, None)
+
+
+SEVERAL = """
+workers:
+  one:
+    service: a
+    queues:
+      urgent: {table: u, target_wait: 10s}
+      bulk: {preset: oban, service_time: 12s}
+    max_replicas: 4
+    target_wait: 40s
+"""
+
+
+@pytest.mark.parametrize("form", ["tiers", "per_worker", "target_wait"])
+def test_several_queues_are_kept_and_their_waits_stay_in_proportion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(candidates, "_WAITS", (30.0,))
+    path = tmp_path / "policy.yaml"
+    path.write_text(SEVERAL)
+    old = read_worker(path, None, {})
+    asked = Search(Goal(wait_s=60.0), SETTING, form=form, weeks=0, job_time=JobTime(), queues={"urgent": 3, "bulk": 1})
+    best = search(old, EASY, asked, lambda _, __: None)
+    worker = load_policy(as_yaml(best, path, None), {})[0].workers["one"]
+    assert [one.jobs for one in best.searched_on.queues] != [0, 0]
+    queues = worker.named_queues
+    assert (list(queues), queues["urgent"].table, queues["bulk"].preset) == (["urgent", "bulk"], "u", "oban")
+    urgent_wait = queues["urgent"].target_wait
+    assert (queues["bulk"].target_wait, queues["bulk"].service_time) == (None, 12.0 if worker.target_wait else None)
+    if worker.target_wait is None:
+        assert urgent_wait is None
+    else:
+        assert urgent_wait == pytest.approx(worker.target_wait / 4, abs=0.1)
+
+
+def test_queues_of_a_list_keep_their_weight_with_tiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_WAITS", (30.0, 60.0))
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.replace("queue: {table: jobs}", "queues: [{table: u, weight: 3}, {table: b}]"))
+    asked = Search(Goal(wait_s=60.0), SETTING, form="tiers", weeks=0, queues={"u": 1, "b": 1})
+    best = search(read_worker(path, None, {}), EASY, asked, lambda _, __: None)
+    worker = load_policy(as_yaml(best, path, None), {})[0].workers["one"]
+    assert {name: float(one.weight) for name, one in worker.named_queues.items()} == {"u": 3.0, "b": 1.0}
+    again = Search(Goal(wait_s=60.0), SETTING, form="target_wait", weeks=0, queues={"u": 1, "b": 1}, job_time=JobTime())
+    other = as_yaml(search(read_worker(path, None, {}), EASY, again, lambda _, __: None), path, None)
+    assert "weight" not in other
+    assert load_policy(other, {})[0].workers["one"].target_wait
+
+
 def test_a_queue_without_ages_is_given_no_max_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY.replace("{table: jobs}", '{sql: "SELECT 1 AS pending, 0 AS processing"}'))
@@ -196,7 +285,7 @@ def test_only_the_worker_that_is_named_is_written_anew(file: Path) -> None:
 def test_what_is_held_out_is_not_searched_on(file: Path) -> None:
     jobs = list(EASY.jobs())
     seen = [job for job in jobs if job[0] < 4000.0]
-    harder = [*seen, *((at, service * 3) for at, service in jobs if at >= 4000.0)]
+    harder = [*seen, *((at, service * 3) for at, service, *_ in jobs if at >= 4000.0)]
     easy, hard = (found(file, Goal(wait_s=25.0), workload(one, 6000.0)) for one in (jobs, harder))
     assert easy.candidate == hard.candidate
     assert easy.searched_on == hard.searched_on
@@ -213,7 +302,7 @@ def test_no_candidate_ever_sees_what_is_held_out(file: Path, monkeypatch: pytest
         return compared
 
     monkeypatch.setattr(tune, "compare", watched)
-    early = sum(at < 4000.0 for at, _ in EASY.jobs())
+    early = sum(at < 4000.0 for at, *_ in EASY.jobs())
     search_anew(file, Goal(wait_s=25.0))
     assert seen == {(True, early), (False, 240 - early)}
 
@@ -271,7 +360,7 @@ def test_a_target_wait_comes_with_the_service_time_that_it_assumed(tmp_path: Pat
     best = found(path, Goal(wait_s=25.0), form="target_wait", job_time=JobTime(why))
     text = as_yaml(best, path, None)
     worker = load_policy(text, {})[0].workers["one"]
-    searched = [service for at, service in EASY.jobs() if at < 4000.0]
+    searched = [service for at, service, *_ in EASY.jobs() if at < 4000.0]
     assert worker.target_wait
     assert worker.service_time == pytest.approx(sum(searched) / len(searched), rel=0.01)
     lines = text.splitlines()

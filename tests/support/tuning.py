@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import pytest
 
-from controller.simulation import flaps, tune
+from controller.simulation import candidates, flaps, tune
 
 FEW: dict[str, object] = {
     "_WAITS": (5.0, 30.0, 240.0),
     "_COOLDOWNS": ((0.0, 30.0), (30.0, 120.0)),
     "_IDLE_OFFS": (0.0, 60.0),
     "_FINER": (0.85, 1.2),
-    "_MOST_A_WEEK": 1000,
+    "_STABILIZATION_WINDOWS": (60.0,),
+    "_TOLERANCES": ("10%",),
 }
+_JOBS_A_WEEK = 1000
 
 
 def search_among_few(patch: pytest.MonkeyPatch) -> None:
     for name, value in FEW.items():
-        assert hasattr(tune, name), name
-        patch.setattr(tune, name, value)
+        assert hasattr(candidates, name), name
+        patch.setattr(candidates, name, value)
+    patch.setattr(tune, "_MOST_A_WEEK", _JOBS_A_WEEK)
 
 
 _PROMISED_STEPS = flaps._STEPS, flaps._LEAST_STEPS

@@ -16,10 +16,10 @@ from controller.core.text import bounds
 from controller.policy import KubernetesTarget
 
 _KINDS = (
-    ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers"),
+    ("HorizontalPodAutoscaler", "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers"),
     ("ScaledObject", "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects"),
 )
-"""Kinds that set a count, and where they are listed."""
+"""Kinds that set a count, and where they are listed: as v1, because v2 is only there from Kubernetes 1.23 on."""
 _DEFAULT_KIND = "Deployment"
 """That a ScaledObject means where its scaleTargetRef names none."""
 _EVERY_S = 300.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeGuard
 
@@ -18,11 +18,12 @@ from psycopg import sql
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres import own_query as postgres_own
 from controller.adapters.postgres.bounded_count import ExactCounts, Limits, Wanted
-from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, setting
+from controller.adapters.postgres.connection import AS_PLANNED, BY_INDEX, Answer, Statement, as_bytes, setting
 from controller.adapters.postgres.lane import Lane
 from controller.adapters.postgres.lookup import Lookup, key_of
 from controller.adapters.postgres.own_query import OwnReading, end_overdue
 from controller.adapters.postgres.query import reading_of
+from controller.adapters.postgres.statements import Place
 from controller.core.model import QueueDepth
 from controller.core.ports import DepthRequest, Unavailable
 from controller.core.units import in_words
@@ -70,10 +71,20 @@ class Counting:
         self._lookup = lookup
         self.oldest_s = oldest_s
         self._exact = ExactCounts()
+        self._rendered: dict[str, tuple[tuple[Place, Limits, float, bool], bytes | OwnReading]] = {}
+        """By key, the last statements that counted a queue, and what they were made of."""
         self._cleared: set[str] = set()
         """Queues of which no query of an earlier process runs any more."""
         self._in_doubt: set[str] = set()
         """Queues whose last query may still run."""
+
+    async def prepare(self, lane: Lane, batch: Sequence[Asked], timeout_s: float) -> None:
+        """Looks up, all together, how these queues are read, as far as that is due.
+
+        Raises:
+            psycopg.Error: the connection was lost, or could not be opened.
+        """
+        await self._lookup.prepare(lane, {one.key: one.queue for one in batch if one.queue.sql is None}, timeout_s)
 
     async def depths(self, lane: Lane, batch: Sequence[Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
         """The depth of each, in order; Unavailable where only that one cannot be read.
@@ -111,39 +122,38 @@ class Counting:
                 if _was_counted(depth):
                     self._exact.keep(one.wanted, depth, now)
 
-    async def _counted(self, lane: Lane, queues: Sequence[Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
+    async def _counted(self, lane: Lane, batch: Sequence[Asked], timeout_s: float) -> list[QueueDepth | Unavailable]:
         """Reads each queue once, in one transaction. The policy's own queries come last.
 
         Each of these is rolled back to a savepoint, as it may change settings (search_path) for the next statements.
         """
-        at_work = await self._overdue_queries(lane, [one.queue for one in queues], timeout_s)
-        asked = {index: one for index, one in enumerate(queues) if one.key not in at_work}
-        statements = [setting(BY_INDEX)]
+        at_work = await self._overdue_queries(lane, [one.queue for one in batch], timeout_s)
+        asked = {index: one for index, one in enumerate(batch) if one.key not in at_work}
+        statements: list[Statement] = [setting(BY_INDEX)]
         place_of: dict[int, int] = {}
         own: dict[int, OwnReading] = {}
         for index, one in asked.items():
             if one.queue.sql is not None:
                 continue
-            place = (await self._lookup.find(lane, one.queue, timeout_s)).place
-            reading = place.depth(*one.limits, one.ahead_s, holders=one.holders)
-            if not one.queue.has_own_sql:
+            reading = await self._reading(lane, one, timeout_s)
+            if isinstance(reading, bytes):
                 place_of[index] = len(statements)
                 statements.append(reading)
             else:
-                own[index] = OwnReading.of(one.queue, one.key, reading).shifted(len(statements))
-                statements += own[index].statements
+                own[index] = reading.shifted(len(statements))
+                statements += reading.statements
         lag_at = len(statements) + 1
         statements += [setting(AS_PLANNED), sql.SQL(_LAG).format()]
         for index, one in asked.items():
             if one.queue.sql is not None:
                 own[index] = OwnReading.of(one.queue, one.key).shifted(len(statements))
                 statements += own[index].statements
-        place_of |= {index: reading.depth for index, reading in own.items()}
-        answers = await self._read(lane, statements, timeout_s, [asked[index].queue for index in own])
+        place_of |= {index: one.depth for index, one in own.items()}
+        answers = await self._read(lane, statements, timeout_s, [asked[index].key for index in own])
         ((lag_s,),) = answers[lag_at].rows
         self._refuse_what_is_old(lag_s)
         depths: list[QueueDepth | Unavailable] = []
-        for index, one in enumerate(queues):
+        for index, one in enumerate(batch):
             if index not in asked:
                 depths.append(at_work[one.key])
                 continue
@@ -154,17 +164,33 @@ class Counting:
             await lane.drop()
         return depths
 
+    async def _reading(self, lane: Lane, one: Asked, timeout_s: float) -> bytes | OwnReading:
+        """The statements that count it: rendered once for as long as nothing of them changes."""
+        place = (await self._lookup.find(lane, one.queue, timeout_s)).place
+        parts = (place, one.limits, one.ahead_s, one.holders)
+        known = self._rendered.get(one.key)
+        if known is not None and known[0][0] is place and known[0] == parts:
+            return known[1]
+        depth = place.depth(*one.limits, one.ahead_s, holders=one.holders)
+        connection = (await lane.reader()).connection
+        reading: bytes | OwnReading
+        if one.queue.has_own_sql:
+            reading = OwnReading.of(one.queue, one.key, depth).rendered(connection)
+        else:
+            reading = as_bytes(depth, connection)
+        self._rendered[one.key] = parts, reading
+        return reading
+
     async def _read(
-        self, lane: Lane, statements: Sequence[sql.Composed], timeout_s: float, own: Sequence[QueuePolicy]
+        self, lane: Lane, statements: Sequence[Statement], timeout_s: float, own: Collection[str]
     ) -> list[Answer]:
-        """own: the queues with the policy's own SQL. Each stays in doubt until its query has certainly ended."""
-        keys = {key_of(queue) for queue in own}
-        self._in_doubt |= keys
+        """own: the keys of queues with the policy's own SQL. Each is in doubt until its query has certainly ended."""
+        self._in_doubt.update(own)
         try:
             return await (await lane.reader()).read(statements, timeout_s, watched=bool(own))
         finally:
             if not lane.is_lost:
-                self._in_doubt -= keys
+                self._in_doubt.difference_update(own)
 
     async def _overdue_queries(
         self, lane: Lane, queues: Sequence[QueuePolicy], timeout_s: float

@@ -101,7 +101,8 @@ class PostgresQueue:
             return (queue.wake_on,)
         if queue.preset is None:
             return ()
-        return (await self._located_for(queue)).channels
+        known = self._lookup.known(queue)  # asked for every few seconds, of all queues
+        return (known or await self._located_for(queue)).channels
 
     async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
         """The channels of all queues that can be read; a queue that cannot be read does not hide the others'.

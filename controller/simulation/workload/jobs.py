@@ -16,8 +16,10 @@ from typing import Literal, NamedTuple
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.units import in_words
 
-Job = tuple[float, float]
-"""Its arrival in seconds from the start of the window, and its service time in seconds."""
+Job = tuple[float, float, *tuple[str, ...]]
+"""Its arrival in seconds from the start of the window, its service time in seconds, and the name of its queue if that
+is known.
+"""
 
 DAY_S = 86_400.0
 WEEK_S = 7 * DAY_S
@@ -35,7 +37,8 @@ class Workload:
 
     jobs: each call starts again and gives the same jobs by arrival; of a file, it raises ConfigurationError at the
     first wrong line. span_s: length of the window in seconds; None: it ends with the last job. began: epoch seconds of
-    its start, if known. notes: remarks that are shown with the results.
+    its start, if known. notes: remarks that are shown with the results. queues: names that each job has one of; empty:
+    which queue a job is in is unknown.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Workload:
     span_s: float | None
     began: float | None = None
     notes: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
 
 
 class Measured(NamedTuple):
@@ -69,8 +73,8 @@ def measure(workload: Workload) -> Measured:
     if opening is None:
         return Measured(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     first = last = opening[0]
-    services = array("d", opening[1:])
-    for arrival, service in jobs:
+    services = array("d", [opening[1]])
+    for arrival, service, *_ in jobs:
         services.append(service)
         last = arrival
     work, ascending = math.fsum(services), sorted(services)
@@ -82,20 +86,20 @@ def span_of(workload: Workload) -> float:
     """The length of the window in seconds; if unknown, found in one pass over the jobs."""
     if workload.span_s is not None:
         return workload.span_s
-    return max((arrival for arrival, _ in workload.jobs()), default=0.0)
+    return max((arrival for arrival, *_ in workload.jobs()), default=0.0)
 
 
 def first(workload: Workload, seconds: float) -> Workload:
     """Only the jobs of the first `seconds`. A shorter window stays as it is."""
     span = workload.span_s
-    if span is None and any(arrival >= seconds for arrival, _ in workload.jobs()):
+    if span is None and any(arrival >= seconds for arrival, *_ in workload.jobs()):
         span = seconds
     return replace(workload, jobs=lambda: _between(workload, 0.0, seconds), span_s=span and min(span, seconds))
 
 
 def from_its_first_job(workload: Workload, quiet: float = 0.1) -> Workload:
     """Without the time before the first job, if that is more than this share of the window: a table may be new."""
-    arrival, _ = next(workload.jobs(), (0.0, 0.0))
+    arrival, *_ = next(workload.jobs(), (0.0, 0.0))
     span = span_of(workload)
     if arrival <= quiet * span:
         return workload
@@ -125,11 +129,12 @@ def halves(workload: Workload) -> tuple[Workload, Workload]:
 
 def _between(workload: Workload, since: float, until: float) -> Iterator[Job]:
     """Arrivals count from `since`."""
-    for arrival, service in workload.jobs():
+    for job in workload.jobs():
+        arrival = job[0]
         if arrival >= until:
             return
         if arrival >= since:
-            yield arrival - since, service
+            yield arrival - since, *job[1:]
 
 
 def scaled(
@@ -182,9 +187,10 @@ class _Scale(NamedTuple):
     def applied(self, workload: Workload, seed: int) -> Iterator[Job]:
         cap, longer, wider, kept = self
         random = Random(seed).random
-        for arrival, service in workload.jobs():
+        for job in workload.jobs():
             if kept == 1 or random() < kept:
-                yield arrival * wider, (cap if service > cap else service) * longer  # noqa: FURB136  # half the time
+                service = cap if job[1] > cap else job[1]  # noqa: FURB136  # half the time
+                yield job[0] * wider, service * longer, *job[2:]
 
     def said(self, winsorise: float | None) -> tuple[str, ...]:
         """In one sentence; empty if nothing was changed."""
@@ -217,13 +223,13 @@ def _totals(workload: Workload, winsorise: float | None) -> tuple[float, int, fl
     """The longest service time, the number of jobs, their work with that limit, and the window."""
     cap, jobs, work, last = math.inf, 0, 0.0, 0.0
     if winsorise is None:
-        for arrival, service in workload.jobs():
+        for arrival, service, *_ in workload.jobs():
             jobs += 1
             work += service
             last = arrival
     else:
         services = array("d")
-        for arrival, service in workload.jobs():
+        for arrival, service, *_ in workload.jobs():
             services.append(service)
             last = arrival
         cap, jobs = quantile(sorted(services), winsorise), len(services)
@@ -236,15 +242,17 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
 
     With three days or more, blocks of `block_s` are moved by whole days. A shorter window has too few of those: its
     blocks are hours, and may begin up to an hour earlier or later; under a day, a block may come from any time.
-    It holds 16 bytes for each job of the old window.
+    It holds 24 bytes for each job of the old window.
 
     Raises:
         ConfigurationError: the window is empty; or its file is wrong.
     """
     arrivals, services = array("d"), array("d")
-    for arrival, service in workload.jobs():
-        arrivals.append(arrival)
-        services.append(service)
+    queues: list[tuple[str, ...]] = []
+    for job in workload.jobs():
+        arrivals.append(job[0])
+        services.append(job[1])
+        queues.append(job[2:])
     span = workload.span_s if workload.span_s is not None else max(arrivals, default=0.0)
     if not span:
         raise _refusal(workload, "has a window of 0 s, so it cannot be resampled")
@@ -259,7 +267,7 @@ def resampled(workload: Workload, seed: int, *, weeks: int = 1, block_s: float =
             began, ended = number * block_s, min((number + 1) * block_s, new_span)
             for after, index in _block(arrivals, start, ended - began, span):
                 # Rounding must not move a job behind the first one of the next block.
-                yield min(began + after, ended), services[index]
+                yield min(began + after, ended), services[index], *queues[index]
 
     note = f"resampled in blocks of {in_words(block_s)} from {in_words(span)} (seed {seed})"
     return replace(workload, jobs=jobs, span_s=new_span, notes=(*workload.notes, note))

@@ -1,5 +1,7 @@
 """Reads a workload from a CSV file, plain or gzipped: arrivals with or without service times, or counts per minute.
 
+A column `queue` names the queue of each job. It is read where the policy has several queues, and else ignored.
+
 Each pass over the jobs reads the file again, line by line; an error names the first wrong line.
 """
 
@@ -10,7 +12,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,28 +37,30 @@ _A_DATE_S = 100_000_000
 _MOST_MINUTES = 3_000_000
 """Of a file of counts: 5.7 years."""
 _KINDS = (("t",), ("minute", "count"))
-_FORMS = "`t` or `t,service` (seconds), or `minute,count`, and comes before the rows"
+_FORMS = "`t` or `t,service` (seconds), also with `queue`, or `minute,count`, and comes before the rows"
 _SIGMA = 1.0
 """Sigma of the logarithm of assumed service times: a coefficient of variation of 1.31."""
 
 
-def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Workload:
+def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0, queues: Sequence[str] = ()) -> Workload:
     """The jobs of a file. Reads the header and the first row at once, and all of a file of counts, for its span.
 
-    service_mean: seconds, if the file has no service times; they are lognormal then.
+    service_mean: seconds, if the file has no service times; they are lognormal then. queues: the names of the
+    policy's queues, if it has several.
 
     Raises:
         ConfigurationError: it cannot be read, or is no trace. For later lines, a pass over the jobs raises it.
     """
-    trace = _Trace(path, service_mean, seed)
+    trace = _Trace(path, service_mean, seed, _Queues(tuple(queues)))
     if not 0 < service_mean < math.inf:
         raise trace.refusal(
             f"cannot be given service times with a mean of {units.in_words(service_mean)}; give one above 0"
         )
     with trace.rows() as rows:
         if not rows.are_counts:
-            next(_arrivals(rows, trace.services()))
-            return Workload(path.name, trace.jobs, None, notes=() if rows.has("service") else (trace.note,))
+            next(_arrivals(rows, trace.services(), trace.queues))
+            notes = () if rows.has("service") else (trace.note,)
+            return Workload(path.name, trace.jobs, None, notes=notes, queues=trace.queues.named_in(rows))
         minutes, total = 0, 0
         for minute, count in _counts(rows):
             minutes, total = minute + 1, total + count
@@ -66,10 +70,37 @@ def read_trace(path: Path, *, service_mean: float = 20.0, seed: int = 0) -> Work
 
 
 @dataclass(frozen=True, slots=True)
+class _Queues:
+    """The queues of the policy that a job may be in; none if it has one."""
+
+    names: tuple[str, ...]
+
+    def named_in(self, rows: _Rows) -> tuple[str, ...]:
+        return self.names if rows.has("queue") else ()
+
+    def read(self, rows: _Rows) -> Callable[[list[str]], tuple[str, ...]]:
+        """A function that gives the name of the row's queue; nothing if the file or the policy has none."""
+        if not self.named_in(rows):
+            return lambda _: ()
+        place, known = rows.header.index("queue"), {name: (name,) for name in self.names}
+
+        def named(row: list[str]) -> tuple[str, ...]:
+            name = row[place].strip()
+            return known.get(name) or self._refuse(rows, name)
+
+        return named
+
+    def _refuse(self, rows: _Rows, name: str) -> NoReturn:
+        fix = f"the policy has the queues {', '.join(self.names)}; write one of them, or leave the column out"
+        rows.refuse(f"queue {f'is {_shown(name)}' if name else 'is missing'}; {fix}")
+
+
+@dataclass(frozen=True, slots=True)
 class _Trace:
     path: Path
     service_mean: float
     seed: int
+    queues: _Queues
 
     @property
     def note(self) -> str:
@@ -81,7 +112,7 @@ class _Trace:
             if rows.are_counts:
                 yield from _within_minutes(rows, self.services(), Random(f"{self.seed}/arrivals").random)
             else:
-                yield from _arrivals(rows, self.services())
+                yield from _arrivals(rows, self.services(), self.queues)
 
     def services(self) -> Callable[[], float]:
         """A function that draws service times; with its own random generator, so that arrivals do not depend on it."""
@@ -166,7 +197,7 @@ class _Rows:
             self.refuse("is empty; a trace is a header and a row for each job", line=1)
         header = [name.strip() for name in row]
         fits = sum(all(header.count(name) == 1 for name in kind) for kind in _KINDS) == 1
-        if not fits or header.count("service") > 1:
+        if not fits or header.count("service") > 1 or header.count("queue") > 1:
             self.refuse(f"is not the header of a trace: {_shown(','.join(row))}; it is {_FORMS}")
         return header
 
@@ -211,8 +242,9 @@ def _is_plain(text: str) -> bool:
     return "_" not in text and text.isascii()
 
 
-def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
+def _arrivals(rows: _Rows, draw: Callable[[], float], queues: _Queues) -> Iterator[Job]:
     """One job per row."""
+    queue_of = queues.read(rows)
     width, place, is_told = len(rows.header), rows.header.index("t"), rows.has("service")
     service_place = rows.header.index("service") if is_told else place
     last, number = 0.0, 0
@@ -239,7 +271,7 @@ def _arrivals(rows: _Rows, draw: Callable[[], float]) -> Iterator[Job]:
         if number > MOST_JOBS:
             rows.refuse(f"is the row of more than {MOST_JOBS:,} jobs; cut the file into parts")
         last = arrival
-        yield arrival, service
+        yield arrival, service, *queue_of(row)
     if not number:
         rows.refuse("has a header and no row below it; is it the right file?", line=1)
 

@@ -98,7 +98,7 @@ async def test_jobs_and_service_times_of_a_person_s_commands_are_read_there_too(
     assert known.service is not None
     assert known.service.mean_s == pytest.approx(7)
     workload = await read_jobs(url, OWN, since_s=3600, progress=lambda *_: None, search_path=search_path)
-    assert {round(service) for _, service in workload.jobs()} == {7}
+    assert {round(job[1]) for job in workload.jobs()} == {7}
 
 
 async def test_a_pooler_s_session_is_left_without_the_schema(

@@ -77,7 +77,7 @@ async def insert(
 
 def minutes(workload: Workload) -> list[tuple[float, float]]:
     """Arrivals and service times, rounded to hundredths of a minute: now() is another one in each transaction."""
-    return [(round(arrival / 60, 2), round(service / 60, 2)) for arrival, service in workload.jobs()]
+    return [(round(arrival / 60, 2), round(service / 60, 2)) for arrival, service, *_ in workload.jobs()]
 
 
 async def test_a_job_arrives_when_it_is_created_and_takes_from_its_start_to_its_end(
@@ -176,7 +176,7 @@ async def test_many_jobs_come_by_pages_and_say_how_far_they_are(
     workload = await read_jobs(
         database_url, QUEUE, since_s=HOUR_S, progress=lambda rows, total: told.append((rows, total))
     )
-    arrivals = [arrival for arrival, _ in workload.jobs()]
+    arrivals = [arrival for arrival, *_ in workload.jobs()]
     assert len(arrivals) == 25_000
     assert arrivals == sorted(arrivals)
     assert [rows for rows, _ in told] == [10_000, 20_000, 25_000]

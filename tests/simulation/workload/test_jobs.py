@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -95,9 +96,19 @@ def test_two_thirds_are_for_tuning_and_one_for_trying() -> None:
 @given(workloads())
 def test_no_job_is_lost_between_the_halves(whole: Workload) -> None:
     tuned, tried = halves(whole)
-    assert [service for part in (tuned, tried) for _, service in part.jobs()] == [s for _, s in whole.jobs()]
+    assert [job[1] for part in (tuned, tried) for job in part.jobs()] == [job[1] for job in whole.jobs()]
     assert span_of(tuned) + span_of(tried) == pytest.approx(span_of(whole))
-    assert all(0 <= arrival <= span_of(part) for part in (tuned, tried) for arrival, _ in part.jobs())
+    assert all(0 <= arrival <= span_of(part) for part in (tuned, tried) for arrival, *_ in part.jobs())
+
+
+def test_each_job_keeps_its_queue_whatever_is_done_to_the_workload() -> None:
+    jobs = [(60.0 * number, float(number % 7), f"q{number % 7}") for number in range(7 * 1440)]
+    whole = replace(workload(), jobs=lambda: iter(jobs), span_s=WEEK_S, queues=tuple(f"q{n}" for n in range(7)))
+    tuned, tried = halves(whole)
+    for changed in (tuned, tried, first(whole, DAY_S), resampled(whole, 1), scaled(whole, load=0.02, by="thin")):
+        assert changed.queues == whole.queues
+        assert {(job[1], *job[2:]) for job in changed.jobs()} == {(float(n), f"q{n}") for n in range(7)}
+    assert [job[2:] for job in scaled(whole, service_mean=9).jobs()] == [job[2:] for job in jobs]
 
 
 def test_nothing_is_scaled_that_was_not_asked_for() -> None:
@@ -139,9 +150,9 @@ def test_a_stretched_workload_has_the_load_and_the_mean_that_were_asked_for(
 
 def test_long_jobs_are_cut_before_the_mean_is_made() -> None:
     whole = workload((0, 3), (1, 500), *[(float(number), 1.0) for number in range(2, 100)])
-    assert max(service for _, service in scaled(whole, winsorise=0.99).jobs()) == 3
+    assert max(job[1] for job in scaled(whole, winsorise=0.99).jobs()) == 3
     done = list(scaled(whole, winsorise=0.99, service_mean=1.04 * 5).jobs())
-    assert [service for _, service in done] == pytest.approx([15, 15] + [5] * 98)
+    assert [job[1] for job in done] == pytest.approx([15, 15] + [5] * 98)
 
 
 def test_thinning_keeps_a_part_of_the_jobs_where_they_are() -> None:
@@ -181,12 +192,12 @@ def test_a_week_drawn_anew_keeps_the_time_of_day() -> None:
     days = Workload("nine days", lambda: ((hour * 3600.0 + 60, float(hour)) for hour in range(9 * 24)), 9 * DAY_S)
     week = list(resampled(days, 1).jobs())
     assert len(week) == 7 * 24
-    assert all(arrival % DAY_S == (service * 3600 + 60) % DAY_S for arrival, service in week)
-    drawn = [int(service) // 24 for _, service in week]
+    assert all(arrival % DAY_S == (service * 3600 + 60) % DAY_S for arrival, service, *_ in week)
+    drawn = [int(job[1]) // 24 for job in week]
     assert all(len(set(drawn[day * 24 : day * 24 + 24])) == 1 for day in range(7)), "a day is a day of the old ones"
-    seen = {int(service) // 24 for seed in range(20) for _, service in resampled(days, seed).jobs()}
+    seen = {int(job[1]) // 24 for seed in range(20) for job in resampled(days, seed).jobs()}
     assert seen == set(range(9)), "each day has its chance"
-    hours = [int(service) // 24 for _, service in resampled(days, 1, block_s=3600).jobs()]
+    hours = [int(job[1]) // 24 for job in resampled(days, 1, block_s=3600).jobs()]
     assert len(set(hours[:24])) > 3, "shorter blocks come from several days"
     assert measure(resampled(days, 1, weeks=3)).jobs == 21 * 24
 
@@ -194,16 +205,16 @@ def test_a_week_drawn_anew_keeps_the_time_of_day() -> None:
 def test_of_a_day_the_time_of_day_is_kept_within_an_hour_and_no_two_days_are_the_same() -> None:
     day = Workload("a day", lambda: ((minute * 60.0, float(minute)) for minute in range(24 * 60)), DAY_S - 60)
     week = list(resampled(day, 1).jobs())
-    shifts = [(arrival - service * 60) % DAY_S for arrival, service in week]
+    shifts = [(arrival - service * 60) % DAY_S for arrival, service, *_ in week]
     assert max(min(shift, DAY_S - shift) for shift in shifts) <= 3660
-    days = {tuple(service for arrival, service in week if arrival // DAY_S == number) for number in range(7)}
+    days = {tuple(service for arrival, service, *_ in week if arrival // DAY_S == number) for number in range(7)}
     assert len(days) == 7
 
 
 def test_of_an_hour_every_part_comes_again() -> None:
     hour = Workload("an hour", lambda: ((minute * 60.0, float(minute)) for minute in range(60)), 3600.0)
     week = resampled(hour, 1)
-    assert {service for _, service in week.jobs()} == set(range(60))
+    assert {job[1] for job in week.jobs()} == set(range(60))
     assert measure(week).jobs == pytest.approx(7 * 24 * 60, rel=0.02)
     assert week.notes[-1] == "resampled in blocks of 7 min 30 s from 1 h (seed 1)"
 
@@ -213,11 +224,11 @@ def test_of_an_hour_every_part_comes_again() -> None:
 def test_what_is_drawn_anew_is_in_order_and_made_of_old_jobs(whole: Workload, seed: int, weeks: int) -> None:
     drawn = resampled(whole, seed, weeks=weeks)
     jobs = list(drawn.jobs())
-    arrivals = [arrival for arrival, _ in jobs]
+    arrivals = [arrival for arrival, *_ in jobs]
     assert drawn.span_s == weeks * WEEK_S
     assert arrivals == sorted(arrivals)
     assert all(0 <= arrival <= weeks * WEEK_S for arrival in arrivals)
-    assert {service for _, service in jobs} <= {service for _, service in whole.jobs()}
+    assert {job[1] for job in jobs} <= {job[1] for job in whole.jobs()}
     assert jobs == list(drawn.jobs()) == list(resampled(whole, seed, weeks=weeks).jobs())
 
 
@@ -227,7 +238,7 @@ def test_rounding_carries_no_job_past_the_next_block(monkeypatch: pytest.MonkeyP
     start = span - span / 8 / 400
     jobs = ((math.nextafter(start + span / 8 - span, 0), 1.0), (start, 2.0))
     monkeypatch.setattr(workload_module, "_start", lambda *_: start)
-    arrivals = [arrival for arrival, _ in resampled(workload(*jobs, span_s=span), 1).jobs()]
+    arrivals = [arrival for arrival, *_ in resampled(workload(*jobs, span_s=span), 1).jobs()]
     assert len(arrivals) > 900
     assert arrivals == sorted(arrivals)
 

@@ -70,6 +70,34 @@ def test_one_trace_however_it_is_written(write: Write, content: str, pack: Calla
     assert (workload.name, workload.span_s, workload.began, workload.notes) == ("a.csv", None, None, ())
 
 
+def test_the_queue_of_each_job_is_read_where_the_policy_has_several(write: Write) -> None:
+    path = write("t,queue,service\n0,b,2\n1.5, a ,3\n")
+    workload = read_trace(path, queues=("a", "b"))
+    assert (workload.queues, list(workload.jobs())) == (("a", "b"), [(0, 2, "b"), (1.5, 3, "a")])
+    alone = read_trace(path)
+    assert (alone.queues, list(alone.jobs())) == ((), [(0, 2), (1.5, 3)])
+    without = read_trace(write("t,service\n0,2\n"), queues=("a", "b"))
+    assert (without.queues, list(without.jobs())) == ((), [(0, 2)])
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        (
+            "slow",
+            "a.csv:3: queue is 'slow'; the policy has the queues a, b; write one of them, or leave the column out",
+        ),
+        ("", "a.csv:3: queue is missing; the policy has the queues a, b"),
+    ],
+    ids=["another queue", "no queue"],
+)
+def test_a_job_of_no_queue_of_the_policy_is_refused(write: Write, queue: str, said: str) -> None:
+    workload = read_trace(write(f"t,queue\n0,a\n1,{queue}\n"), queues=("a", "b"))
+    with pytest.raises(ConfigurationError) as refused:
+        list(workload.jobs())
+    assert said in str(refused.value.problems[0])
+
+
 def test_what_a_file_is_called_does_not_say_whether_it_is_packed(write: Write) -> None:
     assert list(read_trace(write("t,service\n0,2\n", "a.csv.gz")).jobs()) == [(0, 2)]
     assert list(read_trace(write(gzipped(b"t,service\n0,2\n"), "a.csv")).jobs()) == [(0, 2)]
@@ -78,8 +106,8 @@ def test_what_a_file_is_called_does_not_say_whether_it_is_packed(write: Write) -
 def test_service_times_that_are_not_told_are_lognormal_with_the_mean_that_is_given(write: Write) -> None:
     path = write("t\n" + "\n".join(map(str, range(10_000))))
     workload = read_trace(path, service_mean=7.0, seed=3)
-    services = [service for _, service in workload.jobs()]
-    assert [arrival for arrival, _ in workload.jobs()] == list(range(10_000))
+    services = [job[1] for job in workload.jobs()]
+    assert [arrival for arrival, *_ in workload.jobs()] == list(range(10_000))
     assert statistics.fmean(services) == pytest.approx(7.0, rel=0.05)
     assert statistics.stdev(services) / statistics.fmean(services) == pytest.approx(1.31, rel=0.15)
     assert statistics.stdev(math.log(service) for service in services) == pytest.approx(1.0, rel=0.02)
@@ -90,7 +118,7 @@ def test_service_times_that_are_not_told_are_lognormal_with_the_mean_that_is_giv
 
 def test_counts_come_within_their_minutes(write: Write) -> None:
     workload = read_trace(write("minute,count\n0,3\n2,0\n3,400\n9,0\n"))
-    arrivals = [arrival for arrival, _ in workload.jobs()]
+    arrivals = [arrival for arrival, *_ in workload.jobs()]
     assert Counter(arrival // 60 for arrival in arrivals) == {0: 3, 3: 400}
     assert all(earlier <= later for earlier, later in pairwise(arrivals))
     assert workload.span_s == 600, "the last minute belongs to it, with jobs or without"
@@ -106,7 +134,7 @@ def test_counts_are_kept_whatever_they_are(write: Write, counts: dict[int, int],
     rows = "".join(f"{count},{minute}\n" for minute, count in sorted(counts.items()))
     jobs = list(read_trace(write("count,minute\n" + rows), seed=seed).jobs())
     assert jobs == sorted(jobs, key=lambda job: job[0])
-    held = Counter(int(arrival // 60) for arrival, _ in jobs)
+    held = Counter(int(arrival // 60) for arrival, *_ in jobs)
     assert held == Counter({minute: count for minute, count in counts.items() if count})
 
 
@@ -118,7 +146,7 @@ def test_what_is_written_is_what_is_read(write: Write, jobs: list[tuple[float, f
     assert list(read_trace(write(gzipped(content.encode()))).jobs()) == jobs
 
 
-BAD_HEADER = "it is `t` or `t,service` (seconds), or `minute,count`, and comes before the rows"
+BAD_HEADER = "it is `t` or `t,service` (seconds), also with `queue`, or `minute,count`, and comes before the rows"
 GZIPPED = gzipped(b"t,service\n" + b"".join(f"{n},{n % 7}\n".encode() for n in range(30_000)))
 
 
@@ -139,6 +167,7 @@ GZIPPED = gzipped(b"t,service\n" + b"".join(f"{n},{n % 7}\n".encode() for n in r
         ("t,t\n0,0\n", "a.csv:1: is not the header"),
         ("minute\n0\n", "a.csv:1: is not the header"),
         ("t,service,service\n0,0,0\n", "a.csv:1: is not the header"),
+        ("t,queue,queue\n0,a,a\n", "a.csv:1: is not the header"),
         ("x" * 70_000, "a.csv:1: is longer than 65,536 bytes"),
         (b"\x00" * 70_000, "a.csv:1: is longer than 65,536 bytes"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "a.csv:1: is not UTF-8"),
