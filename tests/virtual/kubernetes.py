@@ -186,13 +186,13 @@ class Kubernetes:
         self._note(before, sender)
 
     def rotate_the_token(self, late_s: float) -> None:
-        """From now on another one is valid, and the file has it this much later."""
+        """From now on another one is valid, and the file has the newest this much later."""
         number = int(self.api.token.rpartition("-")[2]) + 1
         self.api.token = f"token-{number}"
-        self.kernel.after(late_s, self._write_the_token, self.api.token)
+        self.kernel.after(late_s, self._write_the_token)
 
-    def _write_the_token(self, token: str) -> None:
-        self.token_file.token = token
+    def _write_the_token(self) -> None:
+        self.token_file.token = self.api.token
 
     # Requests
 
@@ -233,7 +233,7 @@ class Kubernetes:
         self.cluster.advance(self.kernel.now)
         before, found, writes = self.asked, str(self.workload.version), len(self.api.changes)
         answer = self.api.answer(request)
-        if request.method != "PATCH":
+        if not _scales(request):
             return answer
         if answer.status == httpx.codes.CONFLICT:
             self.fenced += 1
@@ -292,13 +292,18 @@ class KubernetesWire(Wire):
         told: Told | None = None
         try:
             await self.connect(request)
-            sender = self.sending() if request.method == "PATCH" else Sender(self.who)
+            sender = self.sending() if _scales(asked) else Sender(self.who)
             answer: Answered = await self.ask(lambda reply: self.kubernetes.receive(asked, sender, reply), request)
             told = Told.by(answer.body) if answer.status == httpx.codes.OK else None
         finally:
             if is_reading:
                 self.answered(told)
         return httpx.Response(answer.status, headers=dict(answer.headers), stream=httpx.ByteStream(answer.body))
+
+
+def _scales(request: Request) -> bool:
+    """And does not annotate a pod."""
+    return request.method == "PATCH" and request.path.endswith("/scale")
 
 
 def opened(
