@@ -12,6 +12,8 @@
    other one that it drops. No change of ours moves the workers to other regions.
 9. What an operator asked for is kept: a held count, a floor, a pause. Except within min..max, and for what the platform
    allows.
+10. Where a platform has a fence, a change is decided on the very count that was read last, and no write of ours lands
+    once anybody else has written after that reading.
 
 min and max are those of the hour: a schedule may have others.
 """
@@ -47,6 +49,7 @@ def violations(record: Record) -> list[str]:
         *_steps(record),
         *_regions(record),
         *_overrides(record),
+        *_fence(record),
         *_liveness(record),
         *_take_overs(record),
     ]
@@ -373,6 +376,19 @@ def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
     if pause is not None and pause.blocks in {way, "both"} and wanted <= before <= most:
         return f"an operator paused {pause.blocks}"
     return ""
+
+
+def _fence(record: Record) -> Iterator[str]:
+    for sent in record.sent:
+        if sent.read_version and sent.intent is not None and sent.intent.before != sent.read_count:
+            before, after = sent.intent.before, sent.intent.after
+            yield f"{sent.at:.3f}: {sent.who} decided on {before} → {after}, and had read {sent.read_count}"
+    for one in record.written:
+        if one.found != one.read:
+            yield (
+                f"{one.at:.3f}: {one.by} wrote {one.before} → {one.after} over version {one.found or 'none'} and had "
+                f"read {one.read or 'none'}"
+            )
 
 
 def _liveness(record: Record) -> Iterator[str]:

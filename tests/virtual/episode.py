@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
+from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, STATEFUL_SET
 from controller.policy import Policy
 from tests.support.record import Granted, Record, Sent
 from tests.support.verdict import violations
-from tests.virtual import operators
+from tests.virtual import kubernetes, operators
+from tests.virtual.kubernetes import Kubernetes
 from tests.virtual.misfortunes import kinds, strike
+from tests.virtual.railway import Railway
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
 _DEPTHS = (0, 0, 0, 3, 8, 15, 25, 45, 80, 120, 600)
@@ -24,6 +27,11 @@ _MEAN_BETWEEN_DISTURBANCES_S = 25.0
 _DISTURBANCES = ("fail queries", "move regions", "move regions", "slow postgres")
 """What strikes beside the others, more often than one of them would, with dice of its own: so the rest of a seed is the
 same without them, as it was when some seeds found a bug."""
+_DISTURBANCES_ON_KUBERNETES = ("fail queries", "overtake", "overtake", "rotate the token", "slow postgres")
+_ON_KUBERNETES = 0.25
+"""The share of the seeds that run there."""
+PLATFORMS = (Kubernetes.name, Railway.name)
+_RESOURCES = (DEPLOYMENT, DEPLOYMENT, STATEFUL_SET, CUSTOM, CUSTOM)
 _FALLBACKS: tuple[dict[str, object], ...] = (
     {},
     {"interval": "5s", "on_unavailable": {"after": "5s", "at_least": 3}},
@@ -49,10 +57,12 @@ class Result:
 
     moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
     queue to more than min_replicas. overridden: intents that a held count or a floor asked for. scheduled: those
-    that were decided on while a schedule was on. queries: readings of the queue that a fault had an effect on.
+    that were decided on while a schedule was on. fenced: changes that the platform refused because somebody else had
+    written. queries: readings of the queue that a fault had an effect on.
     """
 
     seed: int
+    platform: str
     violations: list[str]
     hits: dict[str, int]
     mutations: int
@@ -63,6 +73,8 @@ class Result:
     fallbacks: int
     overridden: int
     scheduled: int
+    fenced: int
+    rollouts: int
     queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
@@ -82,17 +94,26 @@ _POLICIES: tuple[dict[str, object], ...] = (
 
 
 @cache
-def policy(choice: int, fallback: int = 0, schedule: int = 0) -> Policy:
-    """The shipped timings or others; with shorter ones, more happens in a simulated hour."""
+def policy(choice: int, fallback: int = 0, schedule: int = 0, resource: str = "") -> Policy:
+    """The shipped timings or others; with shorter ones, more happens in a simulated hour.
+
+    resource: of the worker's target on Kubernetes; without one, it is on Railway.
+    """
     one = _SCHEDULES[schedule]
     schedules = {"schedules": [{"cron": "*/5 * * * *", "timezone": "UTC", **one}]} if one else {}
-    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback], **schedules)
+    there = kubernetes.target(resource) if resource else {}
+    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback], **schedules, **there)
+
+
+def platform_of(seed: int) -> str:
+    return Kubernetes.name if Random(f"{seed}/platform").random() < _ON_KUBERNETES else Railway.name
 
 
 @contextmanager
-def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]:
+def episode(seed: int, *, undisturbed: bool = False, platform: str | None = None) -> Iterator[SimulatedWorld]:
     """The world of this seed after its faults; the recovery has not begun.
 
+    platform: that of the seed, if none is given.
     undisturbed: without on_unavailable, without schedules, and without what strikes beside the other misfortunes.
     """
     dice, more = Random(f"{seed}/episode"), Random(f"{seed}/disturbances")
@@ -100,19 +121,27 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
     fallback = 0 if undisturbed else more.randrange(len(_FALLBACKS))
     hours = Random(f"{seed}/schedules")
     schedule = 0 if undisturbed or not choice else hours.randrange(len(_SCHEDULES))
-    with simulated_world(seed, policy(choice, fallback, schedule), replicas=dice.choice([2, 2, 3])) as world:
-        world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
+    is_there = (platform or platform_of(seed)) == Kubernetes.name
+    resource = Random(f"{seed}/resource").choice(_RESOURCES).name if is_there else ""
+    chosen = policy(choice, fallback, schedule, resource)
+    with simulated_world(seed, chosen, replicas=dice.choice([2, 2, 3])) as world:
+        world.platform.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
         if _SCHEDULES[schedule]:
             world.redis.clock_s += hours.uniform(0.0, _EVERY_S)
-        world.railway.keeps_omitted_regions = more.random() < 0.5
-        world.railway.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
-        world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas")
+        keeps_omitted_regions = more.random() < 0.5
+        if isinstance(world.platform, Railway):
+            world.platform.keeps_omitted_regions = keeps_omitted_regions
+            world.platform.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
+        where = f"{world.platform.name} {resource}".strip()
+        said = f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas, on {where}"
+        world.trace.note("world", "seed", said)
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
         if not undisturbed:
-            _strike_at_times(world, more, end, _DISTURBANCES, _MEAN_BETWEEN_DISTURBANCES_S)
+            disturbances = _DISTURBANCES_ON_KUBERNETES if is_there else _DISTURBANCES
+            _strike_at_times(world, more, end, disturbances, _MEAN_BETWEEN_DISTURBANCES_S)
             operators.at_times(world, Random(f"{seed}/operators"), end)
         if fallback:
             world.kernel.at(more.uniform(5, 30), strike, world, "fail queries", Random(more.getrandbits(64)))
@@ -128,7 +157,8 @@ def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
     while at < end:
         world.kernel.at(at, _swing, world, dice.choice(_DEPTHS))
         at += dice.expovariate(1 / _MEAN_BETWEEN_SWINGS_S)
-    _strike_at_times(world, dice, end, sorted(kinds().keys() - set(_DISTURBANCES)), _MEAN_BETWEEN_MISFORTUNES_S)
+    names = sorted(kinds(world.platform.name).keys() - set(_DISTURBANCES))
+    _strike_at_times(world, dice, end, names, _MEAN_BETWEEN_MISFORTUNES_S)
 
 
 def _strike_at_times(world: SimulatedWorld, dice: Random, end: float, names: Sequence[str], mean_s: float) -> None:
@@ -151,10 +181,10 @@ def _wake(process: Process) -> None:
     process.runner.wake()
 
 
-def run(seed: int, *, with_trace: bool = False, undisturbed: bool = False) -> Result:
+def run(seed: int, *, with_trace: bool = False, undisturbed: bool = False, platform: str | None = None) -> Result:
     state = random.getstate()
     try:
-        with episode(seed, undisturbed=undisturbed) as world:
+        with episode(seed, undisturbed=undisturbed, platform=platform) as world:
             record = world.conclude(stay_s=20.0)
             return result(seed, world, record, with_trace=with_trace)
     finally:
@@ -167,6 +197,7 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         world.trace.note("verdict", "violation", violation)
     return Result(
         seed,
+        world.platform.name,
         found,
         world.hits,
         len(record.sent),
@@ -177,6 +208,8 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         len({one.intent for one in record.sent if one.read_depth is None and _is_fallback(record, one)}),
         sum(one.overridden for one in record.granted),
         sum(_is_by_a_schedule(record, one) for one in record.granted),
+        world.platform.fenced,
+        world.platform.rollouts,
         world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],

@@ -55,23 +55,25 @@ class KubernetesClient:
         may_change: Callable[[int], bool] = lambda _: True,
         timeout_s: float = 5.0,
         clean: Callable[[str], str] = lambda text: text,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """may_change: whether a change of that epoch may be sent now. timeout_s: from then to its answer.
 
-        clean: masks secrets in what the API says.
+        clean: masks secrets in what the API says. transport: used instead of connections to the server, so no
+        certificate is read.
 
         Raises:
             ValueError, OSError: a certificate cannot be used.
         """
-        verify = _trust(access)
+        verify = _trust(access) if transport is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(LONGEST_S, connect=_CONNECT_S),
             headers={"User-Agent": user_agent(), "Accept": "application/json"},
             cookies=NoCookies(),
             verify=verify,
-            transport=own_transport(timeout_s, verify),
+            transport=transport or own_transport(timeout_s, verify),
         )
-        self._credentials = Credentials(access)
+        self._credentials = Credentials(access, clock)
         self._server = access.server
         self.clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
         self._paused_until = 0.0
