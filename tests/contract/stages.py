@@ -41,6 +41,8 @@ from tests.support.patience import until
 from tests.support.scene import intent_to
 from tests.virtual.idle import LoopClock
 
+_BY_COST = 22
+"""The minor version of Kubernetes from which on ReplicaSets look at controller.kubernetes.io/pod-deletion-cost."""
 ROOT = Path(__file__).parents[2]
 WORKER: dict[str, Any] = {"queue": {"table": "jobs"}, "tiers": [{"replicas": 1}], "max_replicas": 1}
 
@@ -60,7 +62,8 @@ class Stage:
     """platform: under test. one, two, absent: keys of targets; the last is not there.
 
     by_hand: sets a count as somebody else would. order: a fault for the next request, by its kind, and on what: "read"
-    or "change"; None: this platform cannot be told to fail. has_pods: whether a count becomes running by itself. sent:
+    or "change"; None: this platform cannot be told to fail. has_pods: whether a count becomes running by itself.
+    heeds_chooser: whether pods go in the order that the chooser asks for, which Kubernetes does from 1.22 on. sent:
     how many changes have arrived; 0 where that is unknown.
     """
 
@@ -72,6 +75,7 @@ class Stage:
     by_hand: Callable[[int], Any]
     order: Callable[..., None] | None = None
     has_pods: bool = True
+    heeds_chooser: bool = True
     sent: Callable[[], int] = field(default=lambda: 0)
 
     async def read(self, key: str = "") -> Replicas:
@@ -164,7 +168,10 @@ async def on_a_real_one() -> AsyncIterator[Stage]:
         await platform.client.patch(path, {"spec": {"replicas": count}}, intent_to(count))
 
     has_pods = os.environ.get("CONTRACT_PODS") == "1"
-    stage = Stage(platform, keys[0], keys[1], keys[2], lead, by_hand, has_pods=has_pods)
+    minor = (await platform.client.get("/version"))["minor"].rstrip("+")
+    stage = Stage(
+        platform, keys[0], keys[1], keys[2], lead, by_hand, has_pods=has_pods, heeds_chooser=int(minor) >= _BY_COST
+    )
     await by_hand(2)
     yield stage
     lead.is_ours = True

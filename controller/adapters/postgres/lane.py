@@ -26,7 +26,7 @@ from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
 _MOST_SLOW = 3
-"""Of statements that are asked together, so many may use their whole timeout; they are asked alone if more do."""
+"""Statements of those asked together that may use their whole timeout; if more do, each is asked alone."""
 
 
 class CannotConnect(Unavailable):

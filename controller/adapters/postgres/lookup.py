@@ -17,7 +17,7 @@ from controller.policy import Queue as QueuePolicy
 
 _LOOK_AGAIN_S = 300.0
 _MOST_AGAIN = 10
-"""Of the queues that are read together, so many are looked up again at once, and the others with the next readings."""
+"""Queues of those read together that are looked up again at once; the others are, with the next readings."""
 _PUT_OFF_S = 1.0
 
 
