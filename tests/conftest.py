@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
-from hypothesis.internal.constants_ast import Constants
 
 from controller.demo import servers as demo_servers
 from controller.demo.servers import Servers, start_servers
@@ -28,6 +26,7 @@ from tests.support.processes import CLEAN
 from tests.support.rendering import pytest_runtest_makereport
 from tests.support.reports import pytest_runtest_protocol
 from tests.support.scene import Scene, set_scene
+from tests.support.shares import pytest_sessionstart
 from tests.support.tuning import as_many_steps_as_promised, look_for_flaps_in_few_steps
 from tests.support.unhurried import unhurried
 from tests.virtual.idle import IdleLoop
@@ -37,6 +36,7 @@ __all__ = [
     "pytest_make_parametrize_id",
     "pytest_runtest_makereport",
     "pytest_runtest_protocol",
+    "pytest_sessionstart",
 ]
 """What pytest calls or finds besides the fixtures below."""
 
@@ -78,9 +78,8 @@ def _has_room_in_memory() -> bool:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays to the end: looking for garbage in it again and again costs each process seconds."""
-    if not gc.get_freeze_count():
-        gc.freeze()
+    """What was collected stays to the end: looking for garbage in it again and again costs each process seconds."""
+    gc.freeze()
     gc.set_threshold(20_000)  # as the command does
     gc.enable()
 
@@ -100,10 +99,6 @@ settings.register_profile(
     derandomize=not LONG,
 )
 settings.load_profile("no hurry")
-if not LONG:
-    # It reads all modules that are imported, for numbers and words to draw. Which ones that are depends on the files
-    # that a process has taken: without them it draws the same each time.
-    providers._get_local_constants = Constants
 if _has_room_in_memory():
     # Each test makes and removes tables: on a disk a tenth of the suite's time goes into finding free inodes.
     demo_servers._temporary = lambda: _MEMORY

@@ -1,17 +1,17 @@
 """Every failure is shown, whatever it holds.
 
 Where pytest cannot render an exception (a group nested too deep for it, say), it ends the whole run with INTERNALERROR.
-So does a report that cannot be printed, for which a lone surrogate in its text is enough. Such a failure is told in
-plain text instead, and the run goes on.
+So does xdist where a report cannot be sent to the process that prints it, which a lone surrogate in its text is enough
+for. Such a failure is told in plain text instead, and the run goes on.
 """
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Generator
 from typing import Literal
 
+import execnet
 import pytest
 
 _LONGEST = 4000
@@ -35,8 +35,8 @@ def pytest_runtest_makereport(
 
 def _can_be_sent(report: pytest.TestReport) -> bool:
     try:
-        json.dumps(report._to_json(), ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError):
+        execnet.dumps(report._to_json())
+    except execnet.DumpError:
         return False
     return True
 

@@ -8,7 +8,7 @@ from _pytest.runner import runtestprotocol
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """As pytest's own, but for what it says of a set-up and a tear-down without any news."""
-    if not hasattr(item.config, "workerinput"):
+    if not hasattr(item.config, "workerinput") or item.config.getoption("xmlpath", None):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in runtestprotocol(item, nextitem=nextitem, log=False):

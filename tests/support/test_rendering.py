@@ -44,8 +44,8 @@ def test_what_cannot_be_rendered_fails_by_itself_and_the_run_goes_on(tmp_path: P
     (tmp_path / "test_odd.py").write_text(_FAILURES)
     ran = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-n1", "--rootdir=.", "test_odd.py"),
-            *("-p", "tests.support.side_by_side", "-p", "tests.support.rendering"),
+            *(sys.executable, "-m", "pytest", "-q", "-n1", "-p", "xdist.plugin", "-p", "tests.support.rendering"),
+            *("--rootdir=.", "test_odd.py"),
         ],
         cwd=tmp_path,
         env={"PYTHONPATH": str(Path(__file__).parents[2]), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
