@@ -23,6 +23,7 @@ from controller.adapters.redis.shadow import Shadow
 from controller.core import allowed as core_allowed
 from controller.core import history, plan, rules, schedule
 from controller.core.allowed import Allowed, allowed
+from controller.core.cap import Cap
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
 from controller.core.override import Override, Overrides
@@ -410,7 +411,10 @@ def _no_step_is_limited() -> AbstractContextManager[Any]:
 
 @_mutant
 def _overrides_are_ignored() -> AbstractContextManager[Any]:
-    return patch.object(rules, "allowed", lambda policy, overrides, now: Allowed(policy, now=now))
+    def without(policy: WorkerPolicy, overrides: Overrides, now: float, caps: Sequence[Cap] = ()) -> Allowed:
+        return allowed(policy, Overrides(), now, caps)
+
+    return patch.object(rules, "allowed", without)
 
 
 @_mutant
@@ -446,8 +450,8 @@ def _lost_overrides_stay_lost() -> AbstractContextManager[Any]:
 
 @_mutant
 def _schedules_are_ignored() -> AbstractContextManager[Any]:
-    def of_no_hour(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
-        return allowed(policy.model_copy(update={"schedules": ()}), overrides, now)
+    def of_no_hour(policy: WorkerPolicy, overrides: Overrides, now: float, caps: Sequence[Cap] = ()) -> Allowed:
+        return allowed(policy.model_copy(update={"schedules": ()}), overrides, now, caps)
 
     return _both(
         lambda: patch.object(rules, "allowed", of_no_hour),
