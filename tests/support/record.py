@@ -60,7 +60,7 @@ class Granted(NamedTuple):
 
     overrides: in force when it was written, so also when it was decided on. overridden: one that may have been in force
     when it was decided on was a hold or a floor. limits: of the hours in which it may have been decided on; without
-    any, those of the policy.
+    any, those of the policy. policy: of the process that decided; None: that of the record.
     """
 
     at: float
@@ -73,6 +73,7 @@ class Granted(NamedTuple):
     overrides: tuple[InForce, ...] = ()
     overridden: bool = False
     limits: tuple[Limits, ...] = ()
+    policy: WorkerPolicy | None = None
 
 
 class Acquired(NamedTuple):

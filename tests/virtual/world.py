@@ -22,14 +22,14 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.config.timing import Timing
-from controller.core.ports import LeaderState
 from controller.core.wanted import kept_window, tier_replicas
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy import Policy
+from controller.loop.watching import watching
+from controller.policy import Policy, WorkerPolicy
 from tests.support.misfortunes import LinkMode
 from tests.support.record import Acquired, Calm, Granted, InForce, Life, Limits, Noted, Record, Sent, period_s
 from tests.support.sources import SOURCES
@@ -78,9 +78,12 @@ class Process:
     links: dict[str, Link]
     queue: SimulatedQueue
     life: Life
+    policy: Policy
     leadership: Leadership = field(init=False)
     runner: Runner = field(init=False)
     told: asyncio.Event = field(init=False)
+    serve: Callable[[Policy], None] = field(init=False)
+    reading: asyncio.Lock = field(init=False)
     has_begun: bool = False
     read_count: int | None = None
     read_regions: int = 1
@@ -122,7 +125,8 @@ class SimulatedWorld:
         self.kernel = Kernel()
         self.trace = Trace(self.kernel)
         self.policy = policy
-        self.worker = policy.workers[WORKER]
+        self.other: Policy | None = None
+        """What some replicas have in its place."""
         self.timing = timing
         self.random = Random(f"{seed}/faults")
         self._network = Random(f"{seed}/network")
@@ -137,7 +141,7 @@ class SimulatedWorld:
         self.postgres = PostgresServer(self.kernel, Random(f"{seed}/postgres"))
         self.replicas = replicas
         self.processes: list[Process] = []
-        self.record = Record(self.worker, timing.landing_bound)
+        self.record = Record(policy.workers[WORKER], timing.landing_bound)
         self.hits: dict[str, int] = {}
         self.when_granted: list[Callable[[Process], None]] = []
         self._started = 0
@@ -147,6 +151,10 @@ class SimulatedWorld:
         """Loops of what is no controller."""
         self.is_healed = False
         self.redis.watchers.append(self._script_ran)
+
+    @property
+    def worker(self) -> WorkerPolicy:
+        return self.policy.workers[WORKER]
 
     # Processes
 
@@ -159,7 +167,13 @@ class SimulatedWorld:
         """The process that believes it leads; of several, the one that holds the lease in Redis, or else the first."""
         return next((process for process in self.alive if process.is_sure_to_lead), None)
 
-    def start(self, name: str | None = None) -> Process:
+    @property
+    def _policy_of_the_next(self) -> Policy:
+        """While two policies are out, a process that is replaced gets the one that fewer have."""
+        others = sum(process.policy is self.other for process in self.alive)
+        return self.other if self.other is not None and 2 * others < len(self.alive) else self.policy
+
+    def start(self, name: str | None = None, policy: Policy | None = None) -> Process:
         self._started += 1
         name = f"{name or 'c' + str(len(self.processes) + 1)}"
         loop = process_loop(self.kernel, name)
@@ -170,9 +184,10 @@ class SimulatedWorld:
             "postgres": Link(self.kernel, loop, self._network, queue.ERRORS, 0.003),
         }
         life = Life(name, self.kernel.now)
-        process = Process(name, loop, clock, links, SimulatedQueue(self.postgres, links["postgres"]), life)
+        queue_ = SimulatedQueue(self.postgres, links["postgres"])
+        process = Process(name, loop, clock, links, queue_, life, policy or self._policy_of_the_next)
         self.processes.append(process)
-        self.trace.note(name, "started")
+        self.trace.note(name, "started", "with the other policy" if process.policy is self.other else "")
         loop.call_soon(self._begin, process)
         return process
 
@@ -182,30 +197,33 @@ class SimulatedWorld:
             process.clock,
             Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
         )
-        status = ControllerStatus(clock, self.policy.interval, SOURCES.names)
+        policy = process.policy
+        status = ControllerStatus(clock, policy.interval, SOURCES.names)
+        status.serve(policy, {})
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
-        journal = RedisJournal(client, KEYS, clock, self.policy.target_ids)
-
-        async def watch() -> LeaderState:
-            watched = await journal.watch(list(self.policy.workers))
-            status.take_over(watched.published, watched.age)
-            return watched
-
+        journal = RedisJournal(client, KEYS, clock, policy.target_ids)
         leadership = Leadership(
             RedisLeases(client, KEYS),
             clock,
             timing=self.timing,
             replica=process.name,
             report=log.event,
-            watch=watch,
+            watch=watching(journal, KEYS.cycles, status, log, clock, workers=lambda: process.policy.workers),
             turning=lambda: not status.stands_still,
             waits_for_survivors=True,
         )
         platform = self._platform(process, leadership)
         ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
         process.leadership = leadership
-        process.runner = Runner(self.policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
-        process.told = asyncio.Event()
+        process.runner = Runner(policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
+        process.told, process.reading = asyncio.Event(), asyncio.Lock()
+
+        def serve(policy: Policy) -> None:
+            process.policy = policy
+            journal.serve(policy.target_ids)
+            status.serve(policy, {})
+
+        process.serve = serve
         process.has_begun = True
         process.loop.create_task(process.live(lambda: self._ended(process)))
 
@@ -231,6 +249,25 @@ class SimulatedWorld:
             transport=wire,
         )
         return RailwayPlatform(client, project=railway.PROJECT, environment=railway.ENVIRONMENT)
+
+    def reload(self, process: Process, policy: Policy) -> None:
+        """As Controller.adopt() does after a changed file was read: it takes over between two turns of its loop."""
+        self.trace.note(process.name, "read", f"the policy {policy.digest}")
+        if not process.has_begun:
+            process.policy = policy
+            return
+
+        async def read() -> None:
+            async with process.reading:
+                await process.runner.adopt(policy, lambda: process.serve(policy))
+
+        process.loop.call_soon(lambda: process.loop.create_task(read()))
+
+    def agree(self, policy: Policy) -> None:
+        """All replicas get this one, and so do those that start from now on."""
+        self.policy, self.other = policy, None
+        for process in self.alive:
+            self.reload(process, policy)
 
     def kill(self, process: Process) -> None:
         if process.is_alive:
@@ -294,6 +331,7 @@ class SimulatedWorld:
             now = int(answer[1]) / 1000
             sure, maybe = InForce.in_record(recorded, now), InForce.in_record(recorded, now - _LONGEST_PASS_S)
             forced = any(one.kind != "pause" for one in maybe)
+            policy = process.policy.workers[WORKER]
             granted = Granted(
                 self.kernel.now,
                 who,
@@ -304,7 +342,8 @@ class SimulatedWorld:
                 after,
                 sure,
                 overridden=forced,
-                limits=tuple(Limits.at(self.worker, at) for at in self._moments_of_a_pass(now)),
+                limits=tuple(Limits.at(policy, at) for at in self._moments_of_a_pass(now)),
+                policy=policy,
             )
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
