@@ -2,7 +2,8 @@
 
 1. Only the replica that certainly holds the lease sends, and only after it wrote down an intent; nothing twice.
 2. An older leader never sends after a newer one; epochs only rise, and no two leaders share one.
-3. No change within its cooldown, unless no process was left that could know of the last one.
+3. No change within its cooldown, unless no process was left that could know of the last one. While two policies are
+   out, a count that one of them had scaled to is not corrected within the other's cooldown, either.
 4. Never outside min..max.
 5. Never on a missing reading, to the count that is there already, or to one that the queue did not justify; without a
    reading of the queue only up to min_replicas, or as on_unavailable allows. Never more than max_step at once.
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.core.wanted import tier_replicas
+from controller.policy import WorkerPolicy
 from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent
 
 _LAG_S = 25.0
@@ -141,11 +143,18 @@ def _is_surely_within(record: Record, intent: Granted | None, count: int) -> boo
     return all(limits.allow(count) for limits in _limits(record, intent))
 
 
+def _policy_of(record: Record, intent: Granted | None) -> WorkerPolicy:
+    """That of the process which decided."""
+    return record.policy if intent is None or intent.policy is None else intent.policy
+
+
 def _cooldowns(record: Record) -> Iterator[str]:
-    policy, ours = record.policy, _ours(record)
+    ours = _ours(record)
     for index, change in enumerate(ours):
         intent = _intent_of(record, change)
-        if not _is_surely_within(record, intent, change.before) or _was_read_out_of_range(record, change):
+        policy = _policy_of(record, intent)
+        is_out = not _is_surely_within(record, intent, change.before) or _was_read_out_of_range(record, change)
+        if is_out and not _takes_turns(record, change):
             continue  # corrected at once, whatever the cooldowns say
         if any(one.intent == change.intent and one.overridden for one in record.granted):
             continue  # what an operator asks for comes at once
@@ -175,6 +184,21 @@ def _cooldowns(record: Record) -> Iterator[str]:
             f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
             f"{last.before} → {last.after} by {last.by}"
         )
+
+
+def _takes_turns(record: Record, change: Change) -> bool:
+    """Whether it corrects a count that a replica with another policy had just scaled to."""
+    before = record.changes[: record.changes.index(change)]
+    last, intent = before[-1] if before else None, _intent_of(record, change)
+    if last is None or intent is None or last.after != intent.before:
+        return False
+    theirs = _intent_of(record, last)
+    return theirs is not None and _own_limits(theirs, record) != _own_limits(intent, record)
+
+
+def _own_limits(intent: Granted, record: Record) -> object:
+    policy = _policy_of(record, intent)
+    return policy.min_replicas, policy.max_replicas, policy.schedules
 
 
 def _was_read_out_of_range(record: Record, change: Change) -> bool:
@@ -236,8 +260,8 @@ def _bounds(record: Record) -> Iterator[str]:
     smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
     for change in _ours(record):
         hours = _limits(record, _intent_of(record, change))
-        # The platform has no count between 0 and one in each region, and a schedule's max may be lower.
-        floor = smallest.get(change.intent, 1) if record.policy.schedules else 1
+        # The platform has no count between 0 and one in each region, and max may be lower.
+        floor = smallest.get(change.intent, 1)
         # An update knows nothing of a move between its reading and its landing, so it may add its regions to those of
         # the move. Nothing can refuse it, because Railway compares no versions.
         overtaken = _was_moved(record, change.intent, change.at)
@@ -249,10 +273,10 @@ def _bounds(record: Record) -> Iterator[str]:
 
 def _readings(record: Record) -> Iterator[str]:
     """Every change follows from readings that succeeded, and differs from the count that was read."""
-    policy = record.policy
     for sent in record.sent:
         if sent.intent is None or not sent.knows_readings:
             continue
+        policy = _policy_of(record, sent.intent)
         after, before = sent.intent.after, sent.read_count
         hours = _limits(record, sent.intent)
         corrects = before is not None and any(
@@ -284,7 +308,8 @@ def _may_fall_back(record: Record, sent: Sent) -> bool:
     What counts is what was written down: a process that could read the queue and not write the history has told no
     other, and the next leader knows only of readings before that.
     """
-    fallback, intent = record.policy.on_unavailable, sent.intent
+    intent = sent.intent
+    fallback = _policy_of(record, intent).on_unavailable
     if fallback is None or intent is None or sent.read_count is None or intent.after <= sent.read_count:
         return False
     if intent.after > max(fallback.at_least, sent.smallest):
@@ -299,13 +324,12 @@ def _may_fall_back(record: Record, sent: Sent) -> bool:
 
 
 def _steps(record: Record) -> Iterator[str]:
-    policy = record.policy
     for sent in record.sent:
         if sent.intent is None or not _is_surely_within(record, sent.intent, sent.intent.before):
             continue
         if sent.intent.overridden:
             continue
-        before, after = sent.intent.before, sent.intent.after
+        policy, before, after = _policy_of(record, sent.intent), sent.intent.before, sent.intent.after
         most = (policy.scale_up if after > before else policy.scale_down).max_step
         if most is None or abs(after - before) <= most:
             continue

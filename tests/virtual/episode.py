@@ -13,7 +13,7 @@ from random import Random
 from controller.policy import Policy
 from tests.support.record import Granted, Record, Sent
 from tests.support.verdict import violations
-from tests.virtual import operators
+from tests.virtual import operators, policies
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
@@ -24,6 +24,10 @@ _MEAN_BETWEEN_DISTURBANCES_S = 25.0
 _DISTURBANCES = ("fail queries", "move regions", "move regions", "slow postgres")
 """What strikes beside the others, more often than one of them would, with dice of its own: so the rest of a seed is the
 same without them, as it was when some seeds found a bug."""
+_EDITS = "two policies"
+_MEAN_BETWEEN_EDITS_S = 25.0
+_PART_WITH_EDITS = 0.2
+"""Of the seeds: in the others the policy stays as it is."""
 _FALLBACKS: tuple[dict[str, object], ...] = (
     {},
     {"interval": "5s", "on_unavailable": {"after": "5s", "at_least": 3}},
@@ -98,9 +102,13 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
     dice, more = Random(f"{seed}/episode"), Random(f"{seed}/disturbances")
     choice = dice.choice([0, 1, 1, 2, 3, 4])
     fallback = 0 if undisturbed else more.randrange(len(_FALLBACKS))
-    hours = Random(f"{seed}/schedules")
+    hours, edits = Random(f"{seed}/schedules"), Random(f"{seed}/policies")
     schedule = 0 if undisturbed or not choice else hours.randrange(len(_SCHEDULES))
-    with simulated_world(seed, policy(choice, fallback, schedule), replicas=dice.choice([2, 2, 3])) as world:
+    is_edited = not undisturbed and edits.random() < _PART_WITH_EDITS
+    if is_edited:
+        fallback = schedule = 0  # they do not fit to each of the other policies
+    editions = policies.pair(edits, _POLICIES[choice]) if is_edited else (policy(choice, fallback, schedule),)
+    with simulated_world(seed, editions[0], replicas=dice.choice([2, 2, 3])) as world:
         world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
         if _SCHEDULES[schedule]:
@@ -108,18 +116,24 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
         world.railway.keeps_omitted_regions = more.random() < 0.5
         world.railway.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
         world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas")
+        world.editions = editions
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
         if not undisturbed:
             _strike_at_times(world, more, end, _DISTURBANCES, _MEAN_BETWEEN_DISTURBANCES_S)
             operators.at_times(world, Random(f"{seed}/operators"), end)
+        if is_edited:
+            _strike_at_times(world, edits, end, (_EDITS,), _MEAN_BETWEEN_EDITS_S)
         if fallback:
             world.kernel.at(more.uniform(5, 30), strike, world, "fail queries", Random(more.getrandbits(64)))
         world.run_for(end)
         world.postgres.swing(dice.choice(_DEPTHS))
         world.heal()
         operators.resume(world)
+        if world.other is not None:
+            policies.stay_apart(world)
+            world.agree(edits.choice([world.policy, world.other]))
         yield world
 
 
@@ -128,7 +142,7 @@ def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
     while at < end:
         world.kernel.at(at, _swing, world, dice.choice(_DEPTHS))
         at += dice.expovariate(1 / _MEAN_BETWEEN_SWINGS_S)
-    _strike_at_times(world, dice, end, sorted(kinds().keys() - set(_DISTURBANCES)), _MEAN_BETWEEN_MISFORTUNES_S)
+    _strike_at_times(world, dice, end, sorted(kinds().keys() - {*_DISTURBANCES, _EDITS}), _MEAN_BETWEEN_MISFORTUNES_S)
 
 
 def _strike_at_times(world: SimulatedWorld, dice: Random, end: float, names: Sequence[str], mean_s: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from tests.support.misfortunes import Fate, LinkMode, Move, name_of
+from tests.virtual import policies
 from tests.virtual.network import Link
 from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS, REGION, REGIONS
 from tests.virtual.world import Process, SimulatedWorld
@@ -103,6 +104,11 @@ def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
         return "none"
     victim.clock.wall_s += dice.choice([-300.0, -40.0, -3.0, 3.0, 40.0, 300.0])
     return f"{victim.name}'s to {victim.clock.wall_s:+.1f} s"
+
+
+@_kind
+def _two_policies(world: SimulatedWorld, dice: Random) -> str:
+    return policies.edit(world, dice)
 
 
 # At the worst moment

@@ -33,6 +33,7 @@ from controller.loop import reconciler
 from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
+from controller.loop.reload import Difference
 from controller.policy import WorkerPolicy
 from tests.support.sources import RAILWAY
 from tests.virtual import scripts
@@ -443,6 +444,30 @@ def _lost_overrides_stay_lost() -> AbstractContextManager[Any]:
         return found and replace(found, overrides=Overrides())
 
     return patch.object(Shadow, "known", forgetful)
+
+
+# Two policies
+
+
+@_mutant
+def _replicas_correct_each_other_at_once() -> AbstractContextManager[Any]:
+    return patch.object(rules, "_wait_for_a_turn", lambda situation, correction: correction)
+
+
+@_mutant
+def _who_asked_for_a_count_is_lost_with_redis() -> AbstractContextManager[Any]:
+    known = Shadow.known
+
+    def forgetful(self: Shadow, now: float) -> Any:
+        found = known(self, now)
+        return found and replace(found, scaled_within="")
+
+    return patch.object(Shadow, "known", forgetful)
+
+
+@_mutant
+def _two_policies_are_not_told() -> AbstractContextManager[Any]:
+    return patch.object(Difference, "is_news", lambda *_: False)
 
 
 # Schedules

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from tests.virtual import test_operators as operators
+from tests.virtual import test_policies as policies
 from tests.virtual import test_scenarios as scenarios
 from tests.virtual import test_schedules as schedules
 from tests.virtual.mutants import MUTANTS, mutated
@@ -25,6 +26,11 @@ KILLERS: dict[str, Callable[..., None]] = {
     "a region can have no worker": scenarios.test_a_stopped_service_in_three_regions_starts_with_one_in_each,
     "a young memory is trusted": scenarios.test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits,
     "a command does not change the version": operators.test_a_command_changes_the_version_of_the_record,
+    "replicas correct each other at once": policies.test_replicas_that_agree_on_no_count_scale_only_by_the_cooldowns,
+    "who asked for a count is lost with redis": partial(
+        policies.test_after_redis_was_emptied_the_survivor_knows_who_scaled, "none"
+    ),
+    "two policies are not told": policies.test_two_policies_are_told_after_a_minute_once_and_anew_after_they_agreed,
     "an override never ends by itself": operators.test_a_paused_worker_stays_until_the_pause_is_over,
     "a schedule never ends": (
         schedules.test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_ends_is_told

@@ -127,6 +127,8 @@ class SimulatedWorld:
         self.policy = policy
         self.other: Policy | None = None
         """What some replicas have in its place."""
+        self.editions: tuple[Policy, ...] = ()
+        """Those that an operator changes between; none: the policy stays as it is."""
         self.timing = timing
         self.random = Random(f"{seed}/faults")
         self._network = Random(f"{seed}/network")
