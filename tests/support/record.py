@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from controller.policy import Schedule, WorkerPolicy
+
+if TYPE_CHECKING:
+    from tests.support.spend import Charge
 
 
 class InForce(NamedTuple):
@@ -29,10 +32,15 @@ class InForce(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """min_replicas and max_replicas at one moment."""
+    """min_replicas and max_replicas at one moment. adds: the highest count to which workers are added; None: most."""
 
     least: int
     most: int
+    adds: int | None = None
+
+    @property
+    def highest(self) -> int:
+        return self.most if self.adds is None else self.adds
 
     @classmethod
     def at(cls, policy: WorkerPolicy, now: float) -> Self:
@@ -132,6 +140,14 @@ class Change(NamedTuple):
     intent: str
 
 
+class Told(NamedTuple):
+    """An event `budget` in the log: `ident` is its id."""
+
+    at: float
+    who: str
+    ident: str
+
+
 class Moved(NamedTuple):
     """The regions of the stored configuration were changed. until: when others' change reached the deployment."""
 
@@ -185,7 +201,10 @@ class TakeOver(NamedTuple):
 
 @dataclass
 class Record:
-    """tolerance_s: how much of a cooldown may be missing, where clocks are read in whole milliseconds."""
+    """tolerance_s: how much of a cooldown may be missing, where clocks are read in whole milliseconds.
+
+    leapt_at, set_at: when the clock of Redis was set forward, and when it was set at all.
+    """
 
     policy: WorkerPolicy
     landing_bound: float
@@ -200,6 +219,9 @@ class Record:
     lost_data_at: list[float] = field(default_factory=list)
     lost_records_at: list[float] = field(default_factory=list)
     leapt_at: list[float] = field(default_factory=list)
+    set_at: list[float] = field(default_factory=list)
+    charges: list[Charge] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     calms: list[Calm] = field(default_factory=list)
     take_overs: list[TakeOver] = field(default_factory=list)
     ended_at: float = 0.0

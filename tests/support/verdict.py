@@ -13,6 +13,8 @@
    other one that it drops. No change of ours moves the workers to other regions.
 9. What an operator asked for is kept: a held count, a floor, a pause. Except within min..max, and for what the platform
    allows.
+10. The spend of a budget is never forgotten while a process knows it, and grows with the workers. No worker is added
+   above what its step allows, none is removed below it, and each step is told, and told once.
 
 min and max are those of the hour: a schedule may have others.
 """
@@ -20,6 +22,7 @@ min and max are those of the hour: a schedule may have others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from controller.core.wanted import tier_replicas
 from controller.policy import WorkerPolicy
@@ -32,6 +35,8 @@ _LOOK_S = 2.5
 _ONE_LOOK_S = 1.5
 _OUTAGE_READINGS = 3
 """Readings of the queue that must have failed in a row before on_unavailable applies."""
+_A_PASS_S = 15.0
+_ROUNDED_S = 0.05
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
 
@@ -49,6 +54,9 @@ def violations(record: Record) -> list[str]:
         *_steps(record),
         *_regions(record),
         *_overrides(record),
+        *_budgets(record),
+        *_spend(record),
+        *_told(record),
         *_liveness(record),
         *_take_overs(record),
     ]
@@ -293,7 +301,7 @@ def _readings(record: Record) -> Iterator[str]:
         if sent.intent.overridden:
             continue
         tier = tier_replicas(policy, sent.read_depth)
-        clamped = [max(limits.least, min(limits.most, tier)) for limits in hours]
+        clamped = [max(limits.least, min(limits.highest, tier)) for limits in hours]
         wanted = [max(count, sent.smallest) if count else 0 for count in clamped]
         if all((after > before and after > count) or (after < before and after < count) for count in wanted):
             yield (
@@ -384,19 +392,69 @@ def _overrides(record: Record) -> Iterator[str]:
 
 def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
     """What an operator asked for and did not get, within these limits; "" if nothing."""
-    before, after, (least, most) = granted.before, granted.after, limits
+    before, after, least, most = granted.before, granted.after, limits.least, limits.most
     kinds = {one.kind: one for one in granted.overrides}
     hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
     if hold is not None:
-        held = min(max(hold.replicas, least), most)
+        held = min(max(hold.replicas, least), limits.highest)
         return "" if after in {held, max(held, floor)} else f"an operator holds {hold.replicas}"
-    wanted = min(max(at_least.replicas if at_least else 0, least), most)
+    wanted = min(max(at_least.replicas if at_least else 0, least), limits.highest)
     if after < wanted:
         return f"an operator wants at least {wanted}"
     way = "up" if after > before else "down"
     if pause is not None and pause.blocks in {way, "both"} and wanted <= before <= most:
         return f"an operator paused {pause.blocks}"
     return ""
+
+
+def _budgets(record: Record) -> Iterator[str]:
+    smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
+    for granted in record.granted:
+        floor = smallest.get(granted.intent, 1)
+        allowed = [max(limits.least, limits.highest, floor) for limits in _limits(record, granted)]
+        if granted.after > granted.before and granted.after > max(allowed):
+            yield f"{granted.at:.3f}: {granted.who} decided on {granted.before} → {granted.after}, above {max(allowed)}"
+
+
+def _spend(record: Record) -> Iterator[str]:
+    for earlier, later in pairwise(record.charges):
+        set_at = [at for at in record.set_at if earlier.at - _A_PASS_S <= at <= later.at]
+        if set_at or later.begins != earlier.begins:
+            continue
+        lost = [at for at in _lost(record) if earlier.at - _SNAPSHOT_S <= at <= later.at]
+        if lost and not any(_remembers(life, earlier.at, min(lost), later.at) for life in record.lives):
+            continue
+        wanted = earlier.worker_s_at(later.now)
+        if later.worker_s < earlier.worker_s - _ROUNDED_S or (not lost and abs(later.worker_s - wanted) > _ROUNDED_S):
+            yield (
+                f"{later.at:.3f}: {later.who} wrote {later.worker_s:.3f} worker-seconds, after {earlier.worker_s:.3f} "
+                f"and {later.now - earlier.now:.3f} s with {earlier.workers}"
+            )
+
+
+def _told(record: Record) -> Iterator[str]:
+    for earlier, later in pairwise(record.charges):
+        for scope in sorted({*earlier.told, *later.told}):
+            before, step = earlier.told.get(scope, 0), later.told.get(scope, 0)
+            end = f" {later.begins:.0f} {before} {step}"
+            told = [one for one in record.told if one.ident.startswith(scope) and one.ident.endswith(end)]
+            if before == step or any(later.at - _A_PASS_S <= at <= later.at for at in [*_lost(record), *record.set_at]):
+                continue
+            writer = next(life for life in record.lives if life.who == later.who)
+            if not told and (writer.until is None or writer.until > later.at + _A_PASS_S):
+                yield f"{later.at:.3f}: {later.who} wrote that step {step} of the budget was told, and told nobody"
+    for index, one in enumerate(record.told):
+        scope, step = one.ident.split()[0], int(one.ident.split()[-1])
+        again = next((later for later in record.told[index + 1 :] if later.ident == one.ident), None)
+        is_known = any(abs(at - one.at) <= _LAG_S and told.get(scope, 0) == step for at, *_, told in record.charges)
+        if again is None or not is_known:
+            continue  # it may not have been written, and then the next pass tells it
+        if not any(one.at - _LAG_S <= at <= again.at for at in [*_lost(record), *record.set_at]):
+            yield f"{again.at:.3f}: {again.who} told {again.ident} again, which {one.who} had told at {one.at:.3f}"
+
+
+def _lost(record: Record) -> list[float]:
+    return [*record.lost_data_at, *record.lost_records_at]
 
 
 def _liveness(record: Record) -> Iterator[str]:

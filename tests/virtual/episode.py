@@ -13,7 +13,7 @@ from random import Random
 from controller.policy import Policy
 from tests.support.record import Granted, Record, Sent
 from tests.support.verdict import violations
-from tests.virtual import operators, policies
+from tests.virtual import budgets, operators, policies
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
@@ -28,6 +28,8 @@ _EDITS = "two policies"
 _MEAN_BETWEEN_EDITS_S = 25.0
 _PART_WITH_EDITS = 0.2
 """Of the seeds: in the others the policy stays as it is."""
+_PART_WITH_A_BUDGET = 0.2
+"""Of the seeds in which the policy stays as it is."""
 _FALLBACKS: tuple[dict[str, object], ...] = (
     {},
     {"interval": "5s", "on_unavailable": {"after": "5s", "at_least": 3}},
@@ -88,9 +90,13 @@ _POLICIES: tuple[dict[str, object], ...] = (
 @cache
 def policy(choice: int, fallback: int = 0, schedule: int = 0) -> Policy:
     """The shipped timings or others; with shorter ones, more happens in a simulated hour."""
+    return policy_of(**_values(choice, fallback, schedule))
+
+
+def _values(choice: int, fallback: int, schedule: int) -> dict[str, object]:
     one = _SCHEDULES[schedule]
     schedules = {"schedules": [{"cron": "*/5 * * * *", "timezone": "UTC", **one}]} if one else {}
-    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback], **schedules)
+    return {**_POLICIES[choice], **_FALLBACKS[fallback], **schedules}
 
 
 @contextmanager
@@ -108,9 +114,15 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
     if is_edited:
         fallback = schedule = 0  # they do not fit to each of the other policies
     editions = policies.pair(edits, _POLICIES[choice]) if is_edited else (policy(choice, fallback, schedule),)
+    money = Random(f"{seed}/budget")
+    has_budget = not undisturbed and not is_edited and money.random() < _PART_WITH_A_BUDGET
+    if has_budget:
+        editions = (policy_of(**budgets.worker(money), **_values(choice, fallback, schedule)),)
     with simulated_world(seed, editions[0], replicas=dice.choice([2, 2, 3])) as world:
         world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
+        if has_budget:
+            world.redis.clock_s += budgets.clock_s(money)
         if _SCHEDULES[schedule]:
             world.redis.clock_s += hours.uniform(0.0, _EVERY_S)
         world.railway.keeps_omitted_regions = more.random() < 0.5
@@ -205,4 +217,5 @@ def _is_fallback(record: Record, sent: Sent) -> bool:
 
 
 def _is_by_a_schedule(record: Record, granted: Granted) -> bool:
-    return any(limits != (record.policy.min_replicas, record.policy.max_replicas) for limits in granted.limits)
+    own = record.policy.min_replicas, record.policy.max_replicas
+    return bool(record.policy.schedules) and any(limits[:2] != own for limits in granted.limits)

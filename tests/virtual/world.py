@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,10 +30,11 @@ from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
 from controller.loop.watching import watching
-from controller.policy import Policy, WorkerPolicy
+from controller.policy import Budget, Policy, WorkerPolicy
 from tests.support.misfortunes import LinkMode
-from tests.support.record import Acquired, Calm, Granted, InForce, Life, Limits, Noted, Record, Sent, period_s
+from tests.support.record import Acquired, Calm, Granted, InForce, Life, Limits, Noted, Record, Sent, Told, period_s
 from tests.support.sources import SOURCES
+from tests.support.spend import HOUR_S, Charge, capped, stays_within_its_step
 from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
 from tests.virtual.loop import Kernel, ProcessLoop, process_loop
@@ -318,6 +320,7 @@ class SimulatedWorld:
                 self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1]), args[2] != "0"))
                 self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
             return
+        charge = self._charge(who, answer) if model.name == "write" and answer[0] == "ok" else None
         written = model.name == "write" and answer[0] == "ok" and args[0]
         if written and process.queue.ended is not None:
             at, succeeded = process.queue.ended
@@ -344,7 +347,11 @@ class SimulatedWorld:
                 after,
                 sure,
                 overridden=forced,
-                limits=tuple(Limits.at(policy, at) for at in self._moments_of_a_pass(now)),
+                limits=tuple(
+                    one
+                    for at in self._moments_of_a_pass(now)
+                    for one in capped(Limits.at(policy, at), self.budgets, 0.0 if charge is None else charge.worker_s)
+                ),
                 policy=policy,
             )
             process.last_intent = granted
@@ -356,6 +363,18 @@ class SimulatedWorld:
                 trigger(process)
         elif model.name not in {"acquire", "renew", "release"}:
             process.life.learned.append(self.kernel.now)
+
+    def _charge(self, who: str, answer: Any) -> Charge | None:
+        charge = Charge.in_record(dict(zip(answer[3][::2], answer[3][1::2], strict=True)), self.kernel.now, who)
+        if charge is not None:
+            self.record.charges.append(charge)
+        return charge
+
+    @property
+    def budgets(self) -> tuple[tuple[Budget, float], ...]:
+        """Each that the worker is under, with the price of a worker-second."""
+        both, size = (self.worker.budget, self.policy.budget), self.worker.worker_size
+        return tuple((one, size.price.per_second) for one in both if one is not None and size is not None)
 
     def _moments_of_a_pass(self, now: float) -> list[float]:
         """When it may have been decided on, by Redis' clock, which may have been set meanwhile."""
@@ -408,13 +427,24 @@ class SimulatedWorld:
 
     @property
     def wanted(self) -> int:
-        limits = Limits.at(self.worker, self.redis.milliseconds / 1000)
-        count = max(limits.least, min(limits.most, tier_replicas(self.worker, self.postgres.depth)))
+        now = self.redis.milliseconds / 1000
+        limits = capped(Limits.at(self.worker, now), self.budgets, self._worker_s_at(now))[0]
+        count = max(limits.least, min(limits.highest, tier_replicas(self.worker, self.postgres.depth)))
         return max(count, len(self.railway.stored)) if count else 0
 
+    def _worker_s_at(self, now: float) -> float:
+        """Of the hour, by the newest record; now: by Redis' clock."""
+        charges = self.record.charges
+        return charges[-1].worker_s_at(now) if charges else 0.0
+
     def _same_hour_for(self, seconds: float) -> bool:
-        """Whether no schedule begins or ends within this time."""
+        """Whether no schedule begins or ends within this time, and no budget comes to its next step or to its end."""
         now = self.redis.milliseconds / 1000
+        if self.budgets and now % HOUR_S + seconds >= HOUR_S:
+            return False
+        before, after = self._worker_s_at(now - self.policy.interval), self._worker_s_at(now + seconds)
+        if not stays_within_its_step(self.budgets, before, after):
+            return False
         return all(
             seconds <= edge - now % period_s(one) or now % period_s(one) >= edge
             for one in self.worker.schedules
@@ -438,14 +468,15 @@ class SimulatedWorld:
         policy, timing = self.worker, self.timing
         cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
         window = kept_window(policy)
-        steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
+        steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step or self.budgets else 1
+        burning = max((0.5 * budget.amount / price for budget, price in self.budgets), default=0.0)
         memory = self.redis.store.hash(KEYS.worker(WORKER))
         setbacks = int(memory.get("setbacks", "0"))
         pause = min(900.0, timing.landing_bound / 2 * 2**setbacks) if setbacks else 0.0
         unseen = 600.0 if "unseen_stop" in memory else 0.0
         hours = max((period_s(one) for one in policy.schedules), default=0.0)
         bound = hours + 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
-        return bound + max(pause, unseen) + 2 * self.railway.draining_s
+        return bound + burning + max(pause, unseen) + 2 * self.railway.draining_s
 
     def heal(self) -> None:
         """Ends every fault, those that were still to come too, and leaves the demand as it is."""
@@ -486,6 +517,8 @@ class SimulatedWorld:
         record.lost_data_at = self.redis.lost_data_at
         record.lost_records_at = self.redis.lost_records_at
         record.leapt_at = self.redis.leapt_at
+        record.set_at = [at for at, _ in self.redis.steps]
+        record.told = self._told()
         record.lives = [process.life for process in self.processes]
         record.bugs += [
             f"{process.name}: {complaint}" for process in self.processes for complaint in process.loop.complaints
@@ -494,6 +527,10 @@ class SimulatedWorld:
             f"{entry.who}: {entry.detail}" for entry in self.trace.entries if '"event": "crashed"' in entry.detail
         ]
         return record
+
+    def _told(self) -> list[Told]:
+        lines = [entry for entry in self.trace.entries if '"event": "budget"' in entry.detail]
+        return [Told(entry.at, entry.who, json.loads(entry.detail)["id"]) for entry in lines]
 
     def close(self) -> None:
         for loop in (*(process.loop for process in self.processes), *self.tools):
@@ -535,5 +572,5 @@ def policy_of(**worker: Any) -> Policy:
         "rate_limit": {"rpm": 60},
         **worker,
     }
-    interval = data.pop("interval", "10s")
-    return Policy.model_validate({"interval": interval, "workers": {WORKER: data}})
+    top = {"interval": data.pop("interval", "10s"), "budget": data.pop("budget_of_all", None)}
+    return Policy.model_validate({**top, "workers": {WORKER: data}})
