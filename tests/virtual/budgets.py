@@ -7,7 +7,7 @@ from random import Random
 from tests.support.spend import HOUR_S
 from tests.virtual.redis import EPOCH_S
 
-_PRICE = {"worker_size": {"price_per_hour": "3.6$"}}
+PRICE = {"worker_size": {"price_per_hour": "3.6$"}}
 _LEFT_S = HOUR_S - EPOCH_S % HOUR_S
 """Of the first hour."""
 
@@ -20,7 +20,7 @@ def worker(dice: Random) -> dict[str, object]:
     """Values for policy_of(): a budget of the worker, of all, or both."""
     own, of_all = (budget(dice.uniform(0.05, 0.6), dice.choice(["min", 0, 1])) for _ in range(2))
     which = dice.choice([{"budget": own}, {"budget_of_all": of_all}, {"budget": own, "budget_of_all": of_all}])
-    return {**_PRICE, **which}
+    return {**PRICE, **which}
 
 
 def clock_s(dice: Random) -> float:

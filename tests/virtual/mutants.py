@@ -5,7 +5,7 @@ Guards in Python are removed from the production classes, those in Lua from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -21,8 +21,9 @@ from controller.adapters.redis.record import NOW, Stored, Write, ms, write_of
 from controller.adapters.redis.scripts import script
 from controller.adapters.redis.shadow import Shadow
 from controller.core import allowed as core_allowed
-from controller.core import history, plan, rules, schedule
+from controller.core import charging, history, plan, rules, schedule
 from controller.core.allowed import Allowed, allowed
+from controller.core.budget import Spent, charged
 from controller.core.cap import Cap
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
@@ -34,13 +35,15 @@ from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
 from controller.loop.reload import Difference
-from controller.policy import WorkerPolicy
+from controller.policy import Budget, WorkerPolicy
 from tests.support.sources import RAILWAY
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
 from tests.virtual.store import Store
 
 Mutant = Callable[[], AbstractContextManager[Any]]
+_TAKEOVER_S = 11.0
+"""Longer than a cycle takes."""
 MUTANTS: dict[str, Mutant] = {}
 
 
@@ -468,6 +471,55 @@ def _who_asked_for_a_count_is_lost_with_redis() -> AbstractContextManager[Any]:
 @_mutant
 def _two_policies_are_not_told() -> AbstractContextManager[Any]:
     return patch.object(Difference, "is_news", lambda *_: False)
+
+
+# Budgets
+
+
+@_mutant
+def _budgets_are_ignored() -> AbstractContextManager[Any]:
+    return patch.object(core_allowed, "_capped", lambda here, caps: here)
+
+
+@_mutant
+def _each_leader_spends_anew() -> AbstractContextManager[Any]:
+    def anew(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+        is_new = before is not None and now - before.at > _TAKEOVER_S
+        return charged(None if is_new else before, budgets, count, now, gap)
+
+    return patch.object(charging, "charged", anew)
+
+
+@_mutant
+def _unseen_time_is_free() -> AbstractContextManager[Any]:
+    def free(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+        seen = before and replace(before, at=max(before.at, now - gap))
+        return charged(seen, budgets, count, now, gap)
+
+    return patch.object(charging, "charged", free)
+
+
+@_mutant
+def _the_spend_is_lost_with_redis() -> AbstractContextManager[Any]:
+    known = Shadow.known
+
+    def forgetful(self: Shadow, now: float) -> Any:
+        found = known(self, now)
+        return found and replace(found, spent=None)
+
+    return patch.object(Shadow, "known", forgetful)
+
+
+@_mutant
+def _each_leader_tells_of_a_budget() -> AbstractContextManager[Any]:
+    """The record does not remember that it was told."""
+    read = record.history_of
+
+    def forgetful(*fields: Any) -> History:
+        found = read(*fields)
+        return replace(found, spent=found.spent and replace(found.spent, told={}))
+
+    return patch.object(redis_shadow, "history_of", forgetful)
 
 
 # Schedules

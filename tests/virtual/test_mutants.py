@@ -7,12 +7,14 @@ from functools import partial
 
 import pytest
 
+from tests.virtual import test_budgets as budgets
 from tests.virtual import test_operators as operators
 from tests.virtual import test_policies as policies
 from tests.virtual import test_scenarios as scenarios
 from tests.virtual import test_schedules as schedules
 from tests.virtual.mutants import MUTANTS, mutated
 from tests.virtual.seeds import run_with
+from tests.virtual.test_operators import restart_redis
 
 _MOST_SEEDS = 30
 
@@ -31,6 +33,15 @@ KILLERS: dict[str, Callable[..., None]] = {
         policies.test_after_redis_was_emptied_the_survivor_knows_who_scaled, "none"
     ),
     "two policies are not told": policies.test_two_policies_are_told_after_a_minute_once_and_anew_after_they_agreed,
+    "budgets are ignored": budgets.test_max_falls_in_steps_and_each_is_told_once,
+    "each leader spends anew": partial(budgets.test_the_spend_outlives, lambda scene: scene.world.kill(scene.leader)),
+    "unseen time is free": budgets.test_time_in_which_no_replica_runs_is_charged,
+    "the spend is lost with redis": partial(
+        budgets.test_the_spend_outlives, lambda scene: restart_redis(scene, "none")
+    ),
+    "each leader tells of a budget": partial(
+        budgets.test_the_spend_outlives, lambda scene: scene.world.kill(scene.leader)
+    ),
     "an override never ends by itself": operators.test_a_paused_worker_stays_until_the_pause_is_over,
     "a schedule never ends": (
         schedules.test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_ends_is_told

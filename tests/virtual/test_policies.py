@@ -92,7 +92,7 @@ def test_after_redis_was_emptied_the_survivor_knows_who_scaled(with_data: str) -
         world = scene.world
         hand_over(scene)
         scene.until(lambda: scene.counts == [3])
-        world.run_for(5.0)
+        world.run_for(15.0)
         restart_redis(scene, with_data)
         world.run_for(10.0)
         hand_over(scene)

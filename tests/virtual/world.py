@@ -518,7 +518,7 @@ class SimulatedWorld:
         record.lost_records_at = self.redis.lost_records_at
         record.leapt_at = self.redis.leapt_at
         record.set_at = [at for at, _ in self.redis.steps]
-        record.told = self._told()
+        record.told = self.told()
         record.lives = [process.life for process in self.processes]
         record.bugs += [
             f"{process.name}: {complaint}" for process in self.processes for complaint in process.loop.complaints
@@ -528,7 +528,8 @@ class SimulatedWorld:
         ]
         return record
 
-    def _told(self) -> list[Told]:
+    def told(self) -> list[Told]:
+        """Each step of a budget, so far."""
         lines = [entry for entry in self.trace.entries if '"event": "budget"' in entry.detail]
         return [Told(entry.at, entry.who, json.loads(entry.detail)["id"]) for entry in lines]
 
