@@ -28,9 +28,11 @@ from controller.core.cap import Cap
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
 from controller.core.override import Override, Overrides
+from controller.core.pools import Pool, Share, share_of
 from controller.core.ports import NotSent, Recalled, Receipt, Settled, Unavailable
 from controller.core.reasons import Reason
-from controller.loop import reconciler
+from controller.loop import board, reconciler
+from controller.loop.board import Board
 from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
@@ -520,6 +522,36 @@ def _each_leader_tells_of_a_budget() -> AbstractContextManager[Any]:
         return replace(found, spent=found.spent and replace(found.spent, told={}))
 
     return patch.object(redis_shadow, "history_of", forgetful)
+
+
+# Pools
+
+
+@_mutant
+def _a_worker_has_its_pool_to_itself() -> AbstractContextManager[Any]:
+    pool = Board.pool
+
+    def alone(self: Board, worker: str) -> Pool | None:
+        found = pool(self, worker)
+        return found and replace(found, others=())
+
+    return patch.object(Board, "pool", alone)
+
+
+@_mutant
+def _an_open_change_takes_no_room_of_its_pool() -> AbstractContextManager[Any]:
+    return patch.object(board, "counted_now", lambda configured, change: configured)
+
+
+@_mutant
+def _a_worker_above_its_share_stays() -> AbstractContextManager[Any]:
+    """Until its jobs are done, so another one with a higher priority never gets its room."""
+
+    def as_it_is(pool: Pool, worker: str, counted: int, *rest: int) -> Share:
+        found = share_of(pool, worker, counted, *rest)
+        return replace(found, count=max(found.count, counted))
+
+    return patch.object(plan, "share_of", as_it_is)
 
 
 # Schedules

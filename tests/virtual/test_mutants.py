@@ -10,11 +10,13 @@ import pytest
 from tests.virtual import test_budgets as budgets
 from tests.virtual import test_operators as operators
 from tests.virtual import test_policies as policies
+from tests.virtual import test_pools as pools
 from tests.virtual import test_scenarios as scenarios
 from tests.virtual import test_schedules as schedules
 from tests.virtual.mutants import MUTANTS, mutated
 from tests.virtual.seeds import run_with
 from tests.virtual.test_operators import restart_redis
+from tests.virtual.world import WORKER
 
 _MOST_SEEDS = 30
 
@@ -42,6 +44,11 @@ KILLERS: dict[str, Callable[..., None]] = {
     "each leader tells of a budget": partial(
         budgets.test_the_spend_outlives, lambda scene: scene.world.kill(scene.leader)
     ),
+    "a worker has its pool to itself": pools.test_workers_of_one_priority_share_the_total,
+    "an open change takes no room of its pool": partial(
+        pools.test_a_change_whose_answer_was_lost_keeps_its_room_for_the_next_leader, WORKER
+    ),
+    "a worker above its share stays": pools.test_a_higher_priority_gets_its_room_back_from_the_other,
     "an override never ends by itself": operators.test_a_paused_worker_stays_until_the_pause_is_over,
     "a schedule never ends": (
         schedules.test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_ends_is_told

@@ -23,6 +23,7 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.config.timing import Timing
+from controller.core.ports import Platform
 from controller.core.wanted import kept_window, tier_replicas
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log
@@ -188,12 +189,15 @@ class SimulatedWorld:
             "postgres": Link(self.kernel, loop, self._network, queue.ERRORS, 0.003),
         }
         life = Life(name, self.kernel.now)
-        queue_ = SimulatedQueue(self.postgres, links["postgres"])
-        process = Process(name, loop, clock, links, queue_, life, policy or self._policy_of_the_next)
+        queue_of = self._queue_of(links["postgres"])
+        process = Process(name, loop, clock, links, queue_of, life, policy or self._policy_of_the_next)
         self.processes.append(process)
         self.trace.note(name, "started", "with the other policy" if process.policy is self.other else "")
         loop.call_soon(self._begin, process)
         return process
+
+    def _queue_of(self, link: Link) -> SimulatedQueue:
+        return SimulatedQueue(self.postgres, link)
 
     def _begin(self, process: Process) -> None:
         """Wires it as app.opened() does, inside its own loop."""
@@ -216,7 +220,7 @@ class SimulatedWorld:
             turning=lambda: not status.stands_still,
             waits_for_survivors=True,
         )
-        platform = self._platform(process, leadership)
+        platform = self._connected(process, leadership)
         ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
         process.leadership = leadership
         process.runner = Runner(policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
@@ -231,7 +235,7 @@ class SimulatedWorld:
         process.has_begun = True
         process.loop.create_task(process.live(lambda: self._ended(process)))
 
-    def _platform(self, process: Process, leadership: Leadership) -> RailwayPlatform:
+    def _connected(self, process: Process, leadership: Leadership) -> Platform:
         def sending(operation: str, variables: Mapping[str, Any], headers: Mapping[str, str]) -> Origin:
             return self._sending(process, operation, variables, headers)
 
