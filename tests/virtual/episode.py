@@ -55,7 +55,8 @@ class Result:
 
     moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
     queue to more than min_replicas. overridden: intents that a held count or a floor asked for. scheduled: those
-    that were decided on while a schedule was on. queries: readings of the queue that a fault had an effect on.
+    that were decided on while a schedule was on. steps: of budgets, as they were told. queries: readings of the queue
+    that a fault had an effect on.
     """
 
     seed: int
@@ -72,6 +73,7 @@ class Result:
     queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
+    steps: int = 0
 
     @property
     def faults(self) -> int:
@@ -206,6 +208,7 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],
+        steps=len(record.told),
     )
 
 

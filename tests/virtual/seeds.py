@@ -35,6 +35,7 @@ class Sum:
     fallbacks: int = 0
     overridden: int = 0
     scheduled: int = 0
+    steps: int = 0
     queries: Counter[str] = field(default_factory=Counter)
     simulated_s: float = 0.0
     violating: list[tuple[int, list[str]]] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Sum:
         self.fallbacks += result.fallbacks
         self.overridden += result.overridden
         self.scheduled += result.scheduled
+        self.steps += result.steps
         self.queries.update(result.queries)
         self.simulated_s += result.simulated_s
         if result.violations:
@@ -70,6 +72,7 @@ class Sum:
         self.fallbacks += other.fallbacks
         self.overridden += other.overridden
         self.scheduled += other.scheduled
+        self.steps += other.steps
         self.queries.update(other.queries)
         self.simulated_s += other.simulated_s
         self.violating += other.violating
@@ -87,6 +90,7 @@ class Sum:
             *([f"only {self.spread} updates of several regions"] if self.spread < self.seeds // 20 else []),
             *([f"only {self.fallbacks} fallbacks"] if self.fallbacks < self.seeds // 30 else []),
             *([f"only {self.overridden} overrides were acted by"] if self.overridden < self.seeds // 10 else []),
+            *([f"only {self.steps} steps of budgets"] if self.steps < self.seeds // 10 else []),
             *([f"only {self.scheduled} changes by a schedule"] if self.scheduled < self.seeds // 10 else []),
             *(f"no reading of the queue was {what}" for what in unhurt),
         ]
