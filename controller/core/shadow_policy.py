@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from controller.policy import Policy, WorkerPolicy
-
-_TARGETS = ("service", "kubernetes", "platform")
+from controller.policy import TARGET_KEYS, Policy, WorkerPolicy
 
 
 class Beside(NamedTuple):
@@ -29,7 +27,7 @@ def beside(in_force: Policy, shadow: Policy, name: str) -> Beside:
         changes: dict[str, object] = {}
         if policy.target != real.target:
             notes.append(f"workers.{worker} of {name} names another target; that of the policy in force counts")
-            changes |= {key: getattr(real, key) for key in _TARGETS}
+            changes |= {key: getattr(real, key) for key in TARGET_KEYS}
         if policy.rate_limit is not None and real.rate_limit is None:
             notes.append(
                 f"workers.{worker}.rate_limit of {name} has no effect: the policy in force has none, so the requests "

@@ -15,10 +15,15 @@ from controller.policy.command import CommandTarget
 from controller.policy.types import Part, Word
 
 SERVICE = "service"
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-DnsLabel = Annotated[str, StringConstraints(pattern=rf"^{_LABEL}$")]
-SwarmName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")]
+# Lengths are not in the patterns, nor \w: a compiled {0,61} or the letters of all languages take a megabyte in all.
+_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+DnsLabel = Annotated[str, StringConstraints(max_length=63, pattern=rf"^{_LABEL}$")]
 DnsName = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
+"""A DNS subdomain as Kubernetes checks it (RFC 1123): its parts have no length of their own."""
+SwarmName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$")]
+ClassName = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?$")
+]
 
 
 class Given(Protocol):
@@ -72,7 +77,7 @@ class SwarmTarget(Part):
 class OwnTarget(Part):
     """Something on a platform of the user's own, whose class is not in this package."""
 
-    use: Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$")]
+    use: ClassName
     """the class, as MODULE:CLASS, or the name of an entry point in the group `worker_autoscaler.platforms`"""
     target: Word
     """what is scaled, in the words of that class"""

@@ -190,6 +190,27 @@ def test_workers_go_by_their_names_and_what_has_no_effect_is_said_once_each() ->
     ]
 
 
+TARGETS: dict[str, dict[str, Any]] = {
+    "service": {"service": "one"},
+    "kubernetes": {"kubernetes": {"name": "one"}},
+    "swarm": {"swarm": {"service": "one"}},
+    "command": {"command": {"scale": ["a"], "read": ["b"]}},
+    "platform": {"platform": {"use": "m:C", "target": "one"}},
+}
+
+
+@pytest.mark.parametrize("theirs", TARGETS)
+@pytest.mark.parametrize("ours", TARGETS)
+def test_the_target_is_that_of_the_policy_in_force_on_every_platform(ours: str, theirs: str) -> None:
+    def on(key: str) -> Policy:
+        return Policy.model_validate(
+            {"workers": {"mail": {**{name: DATA[name] for name in DATA if name != "service"}, **TARGETS[key]}}}
+        )
+
+    found = beside(on(ours), on(theirs), "other.yaml")
+    assert found.workers["mail"].target == on(ours).workers["mail"].target
+
+
 @pytest.mark.parametrize(
     ("queue", "differs"),
     [

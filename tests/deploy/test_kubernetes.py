@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from controller.policy import load_policy
+from tests.support.kubectl import KUBECTL, needs_kubectl
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 
@@ -75,9 +75,9 @@ def test_the_policy_is_valid_and_the_role_is_in_the_namespace_of_its_worker() ->
     assert worker.kubernetes.namespace == of("Role")["metadata"]["namespace"]
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@needs_kubectl
 def test_the_kustomization_makes_all_of_them() -> None:
-    made = subprocess.run(["kubectl", "kustomize", FOLDER], capture_output=True, text=True, check=True).stdout
+    made = subprocess.run([KUBECTL, "kustomize", FOLDER], capture_output=True, text=True, check=True).stdout
     every = list(yaml.safe_load_all(made))
     assert {one["kind"] for one in every} == {one["kind"] for _, one in EACH} - {"Kustomization", "ServiceMonitor"} | {
         "ConfigMap"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +12,9 @@ import pytest
 
 from controller.fake_kubernetes import FakeKubernetes
 from controller.fake_kubernetes.kinds import CUSTOM
+from tests.support.kubectl import KUBECTL, needs_kubectl
 
-KUBECTL = shutil.which("kubectl")
-pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed (Debian: kubernetes-client)")
+pytestmark = needs_kubectl
 
 
 class Said(NamedTuple):
@@ -29,7 +28,6 @@ class Kubectl(NamedTuple):
     config: Path
 
     async def __call__(self, *arguments: str) -> Said:
-        assert KUBECTL is not None
         pipe = asyncio.subprocess.PIPE
         environment = {"KUBECONFIG": str(self.config), "HOME": str(self.config.parent), "PATH": "/usr/bin:/bin"}
         process = await asyncio.create_subprocess_exec(KUBECTL, *arguments, stdout=pipe, stderr=pipe, env=environment)

@@ -113,7 +113,7 @@ const charts = (() => {
       scales: {x: {time: false, range: () => range}, y, ...(spec.right ? {[spec.right]: {range: (_, low, high) => [0, (spec.most || Math.max(1, high || 0)) * 1.06]}} : {})},
       axes: [
         {...axis, size: 24, space: 64, incrs: clockSteps, values: (_, splits, __, ___, step) => labels(splits, step)},
-        {...axis, ...(spec.duration ? {values: (_, splits) => splits.map(words), incrs: [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 21600, 43200, ...clockSteps.slice(14)]} : {...whole, values: (_, splits) => splits.map(number)}), size: spec.wide || 52, space: 28},
+        {...axis, ...(spec.duration ? {values: (_, splits) => splits.map(words), incrs: [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, ...clockSteps.slice(14)]} : {...whole, values: (_, splits) => splits.map(number)}), size: spec.wide || 52, space: 28},
         ...(spec.right ? [{...axis, ...whole, scale: spec.right, side: 1, size: 36, space: 28, grid: {show: false}, stroke: alpha("--workers")}] : []),
       ],
       series: [{}, ...spec.series.map(one => ({
