@@ -97,10 +97,12 @@ SEEDS = {
     "dropped regions are not named": 14,
     "each region gets the whole count": 2,
     "epochs begin anew": 7,
-    "falls back to max replicas": 7,
+    "falls back to max replicas": 21,
     "no step is limited": 8,
     "regions are lost in an update": 2,
-    "regions are not read before a change": 2,
+    "overrides are ignored": 31,
+    "regions are not read before a change": 19,
+    "schedules are ignored": 8,
 }
 """The first seed that each of these falls to; where the simulation has changed since, all are tried from 0 on."""
 
