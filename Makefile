@@ -9,7 +9,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-lowest test-swarm test-browser constraints simulate-faults faults faults-mutants soak load bench worth check format schema docs clean
+.PHONY: help demo test test-long test-lowest test-swarm test-browser constraints simulate-faults faults faults-mutants soak load many bench worth check format schema docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ soak: $(VENV)/.dev  ## check that memory and sockets of two busy replicas do not
 
 load: $(VENV)/.dev  ## 500 event streams and 1,000 requests a second against a real controller (SECONDS=60, STREAMS=, RATE=)
 	@$(BIN)/python -m tests.bench.load $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) $(if $(RATE),--rate $(RATE)) $(ARGS)
+
+many: $(VENV)/.dev  ## 1,000 Kubernetes workers on one leader, and whether a cycle is late (SECONDS=60, QUEUES=names, where or tables, STANDBY=1)
+	@$(BIN)/python -m tests.bench.many $(if $(SECONDS),--seconds $(SECONDS)) $(if $(QUEUES),--queues $(QUEUES)) $(if $(STANDBY),--standby) $(ARGS)
 
 bench: $(VENV)/.dev  ## measure a reading among 10 million jobs, and the delay from the first job to the request (ROWS=100000, WAKES=10)
 	@$(BIN)/python -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(if $(WAKES),--wakes $(WAKES)) $(ARGS)

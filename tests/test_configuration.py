@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.command.settings import COMMAND
+from controller.adapters.kubernetes.settings import KUBERNETES
 from controller.adapters.railway.settings import RAILWAY
 from controller.config.platform import PlatformSettings
 from controller.configuration import ADAPTERS, Configuration, configure, platforms_of
@@ -127,3 +129,19 @@ def test_what_is_wrong_with_it_is_said_together_with_what_the_environment_lacks(
         configure(policy, ON_RAILWAY, replace(ADAPTERS, platforms=(RAILWAY,)))
     assert {"DATABASE_URL", "REDIS_URL"} < {problem.place for problem in refusal.value.problems}
     assert any("other.yaml" in problem.place for problem in refusal.value.problems)
+
+
+def test_what_each_platform_of_a_mixed_policy_lacks_is_said_together_with_the_line_of_a_missing_program(
+    tmp_path: Path,
+) -> None:
+    rest = "queue: {table: %s}\n    tiers: [{replicas: 1}]\n    max_replicas: 1\n"
+    targets = {
+        "a": "service: x", "b": "kubernetes: {name: w}", "c": "command: {scale: [/none/scale], read: [sh]}"
+    }  # fmt: skip
+    workers = [f"  {name}:\n    {target}\n    {rest % name}" for name, target in targets.items()]
+    (tmp_path / "policy.yaml").write_text("workers:\n" + "".join(workers))
+    with pytest.raises(ConfigurationError) as error:
+        configured(tmp_path / "policy.yaml", RAILWAY, KUBERNETES, COMMAND, PATH="/bin:/usr/bin")
+    said = [problem.place for problem in error.value.problems]
+    assert {"RAILWAY_API_TOKEN", "RAILWAY_PROJECT_ID", "KUBECONFIG"} <= set(said)
+    assert [place for place in said if "policy.yaml:13" in place] != []

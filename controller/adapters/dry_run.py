@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from controller.core.history import needed
-from controller.core.model import Change, History, Lease, RateUsage, Replicas, Shares
+from controller.core.model import Change, History, Instances, Lease, RateUsage, Replicas, Shares
 from controller.core.ports import (
     Bid,
+    Chooser,
     Journal,
     LeaderState,
     NotAcquired,
@@ -45,6 +46,21 @@ class DryRunPlatform:
 
     def requests(self) -> Requests | None:
         return self._platform.requests()
+
+    def chooser(self, service: str) -> Chooser | None:
+        chooser = self._platform.chooser(service)
+        return chooser and _DryRunChooser(chooser)
+
+
+class _DryRunChooser:
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
+
+    async def instances(self) -> Instances:
+        return await self._chooser.instances()
+
+    async def keep(self, names: Collection[str], change: Change) -> None:
+        del names, change
 
 
 class DryRunJournal:

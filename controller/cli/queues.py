@@ -109,6 +109,7 @@ def describe(name: str, width: int) -> Iterator[str]:
             ("soon if", (form.soon,)),
             ("alive if", (form.alive,)),
             ("claimed at", (form.claimed_at,)),
+            ("held by", (form.held_by,)),
             ("begun at", (form.began,)),
             ("ready since", (form.since,)),
         ):

@@ -54,6 +54,16 @@ class OpenPlatform(Platform, Protocol):
     async def close(self) -> None: ...
 
 
+def change_timeout(variable: str, platform: str) -> EnvironmentVariable:
+    """The variable with the deadline of one change sent to this platform, in milliseconds."""
+    meaning = f"deadline of one change sent to {platform}; it is only sent if it ends within the lease"
+    return EnvironmentVariable(variable, meaning, "5000, less with a short lease")
+
+
+def _no_warnings(_environment: Mapping[str, str]) -> Iterable[Problem]:
+    return ()
+
+
 def _none(_policy: Policy, _environment: Mapping[str, str]) -> Iterable[tuple[Path, str]]:
     return ()
 
@@ -69,23 +79,22 @@ class PlatformSettings:
 
     name: str
     target: str
-    variables: tuple[EnvironmentVariable, ...]
-    references: References | None
-    """how the platform writes a reference to a variable; None: it has none"""
     load: Callable[[Mapping[str, str]], Access]
-    warnings: Callable[[Mapping[str, str]], Iterable[Problem]]
-    group: str
-    """the variable that AUTOSCALER_GROUP defaults to; "": it has none"""
-    group_in_words: str
-    replica: str
-    """the variable in which the platform tells a process which replica it is; "": it has none but HOSTNAME"""
-    change_timeout: str
-    """the variable with the deadline of one change sent to the platform, in milliseconds; "": the policy has it"""
     opens: str
     """MODULE:FUNCTION that takes an Opening and returns an OpenPlatform; sends nothing"""
     checks: str = ""
     """MODULE:FUNCTION with doctor's checks, see doctor/report.py; "": it has none"""
-
+    variables: tuple[EnvironmentVariable, ...] = ()
+    warnings: Callable[[Mapping[str, str]], Iterable[Problem]] = _no_warnings
+    references: References | None = None
+    """how the platform writes a reference to a variable; None: it has none"""
+    group: str = ""
+    """the variable that AUTOSCALER_GROUP defaults to; "": it has none"""
+    group_in_words: str = ""
+    replica: str = ""
+    """the variable in which the platform tells a process which replica it is; "": it has none but HOSTNAME"""
+    change_timeout: str = ""
+    """the variable of change_timeout(); "": the policy has the deadline"""
     problems: Callable[[Policy, Mapping[str, str]], Iterable[tuple[Path, str]]] = _none
     """What the targets of a policy need that is not here: places in the policy, and what is wrong there."""
 

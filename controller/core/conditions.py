@@ -14,6 +14,8 @@
    taken for no_progress_after. Any possible sign of work ends it (see _is_progress): a late alarm is better than a
    false one.
 
+6. Contended: something else sets the count, too, as the platform shows it. It is a warning, and no fault.
+
 Of the first three, only the first that holds is reported: it explains the ones after it.
 """
 
@@ -50,8 +52,9 @@ EVENTS = {
     Reason.WORKERS_MISSING: "not_honoured",
     Reason.DEPLOYMENT_HANGS: "deployment_hangs",
     Reason.NO_PROGRESS: "no_progress",
+    Reason.CONTENDED: "contended",
 }
-"""The log event when a condition begins to degrade /health; every condition has one."""
+"""The log event when a condition begins to be told, see Condition.is_told; every condition has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,14 @@ class Condition:
     degrades: bool
 
     @property
+    def is_told(self) -> bool:
+        """Whether people are told of it by an event."""
+        return self.degrades or self.reason is Reason.CONTENDED
+
+    @property
     def words(self) -> str:
-        """What is seen, and the fix only if the condition counts as a fault."""
-        return f"{self.says}: {self.fix}" if self.degrades else self.says
+        """What is seen, and the fix only if people are told of it."""
+        return f"{self.says}: {self.fix}" if self.is_told else self.says
 
     @property
     def because(self) -> Because:
@@ -112,7 +120,7 @@ def updated_watch(look: Look) -> Watch:
 
 def conditions(look: Look) -> tuple[Condition, ...]:
     """The conditions that hold. The watch in the look's history must already include this look."""
-    known = (next(_of_workers(look), None), _hanging(look), _no_progress(look))
+    known = (next(_of_workers(look), None), _hanging(look), _no_progress(look), _contended(look))
     return tuple(condition for condition in known if condition is not None)
 
 
@@ -294,6 +302,15 @@ def _no_progress(look: Look) -> Condition | None:
     )
     fix = "read the workers' log, and check that they take jobs of this queue"
     return Condition(Reason.NO_PROGRESS, says, fix, lasted, degrades=True)
+
+
+def _contended(look: Look) -> Condition | None:
+    others = look.replicas.contenders
+    if not others:
+        return None
+    says = f"{' and '.join(others)} set{'s' * (len(others) == 1)} the count of this service, too"
+    fix = "delete it, or take the worker out of this policy"
+    return Condition(Reason.CONTENDED, says, fix, 0.0, degrades=False)
 
 
 def _for(seconds: float) -> str:

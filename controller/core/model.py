@@ -72,7 +72,9 @@ class QueueDepth:
     hot standby is behind its primary; None: not a standby. unnamed: why a depth of 0 is doubtful: no job ever had a
     status that the policy names, but rows with other statuses suggest that work is left; "" otherwise. soon: jobs that
     fall due within ahead_s seconds, not part of the depth; None: the queue cannot tell, or was not asked. parts: of a
-    worker with several queues, each of them; the other fields are their sums then, and the oldest age.
+    worker with several queues, each of them; the other fields are their sums then, and the oldest age. holders: who
+    holds the jobs in progress, each once, in the queue's own words, and "" for jobs that name nobody; None: the queue
+    cannot tell, was not asked, or has too many of them.
     """
 
     pending: int
@@ -86,6 +88,7 @@ class QueueDepth:
     soon: int | None = None
     ahead_s: float = field(default=0.0, compare=False)
     parts: tuple[QueuePart, ...] = ()
+    holders: tuple[str, ...] | None = None
 
     @property
     def depth(self) -> int:
@@ -229,6 +232,19 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
+class Instances:
+    """The instances of a service, by name.
+
+    staying: those that can be made to go last. first: those that go before any other, whatever is asked, such as one
+    that is not ready. leaving: those that drain.
+    """
+
+    staying: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Replicas:
     """One reading of a worker service.
 
@@ -241,6 +257,8 @@ class Replicas:
     smallest and largest: the limits of a count other than 0; None: no limit is known.
     crashed, exited: instances of the serving deployment that crashed, or that ended by themselves or by a stop.
     under_way: the newest deployment while it is queued, built or deployed.
+    instances: their names; None: not asked for, or the platform chooses by itself which of them go.
+    contenders: what else sets the count, as far as the platform shows it, such as an autoscaler of its own.
     """
 
     configured: int
@@ -256,6 +274,8 @@ class Replicas:
     crashed: int = 0
     exited: int = 0
     under_way: UnderWay | None = None
+    instances: Instances | None = None
+    contenders: tuple[str, ...] = ()
     words: PlatformWords = field(default=PlatformWords(), compare=False)
 
     def finishing(self, service: ServiceTime | None) -> int:

@@ -144,6 +144,20 @@ class Plan:
         return self.steps[-1]
 
     @property
+    def wants_instances(self) -> bool:
+        """Whether their names matter: instances are to go, or are kept because of jobs, and the queue says whose."""
+        queue, replicas, decision = self.queue, self.replicas, self.decision
+        if queue is None or replicas is None or decision is None or not queue.holders:
+            return False
+        if replicas.instances is not None or replicas.under_way is not None or self.decided_by.change is not None:
+            return False
+        return self.scales_down or Reason.BUSY in decision.reasons
+
+    @property
+    def scales_down(self) -> bool:
+        return isinstance(self.last, Send) and self.last.decision.direction is Direction.DOWN
+
+    @property
     def events(self) -> tuple[Event, ...]:
         return tuple(event for step in self.steps if isinstance(step, Noting) for event in step.events)
 
@@ -408,16 +422,16 @@ def _watch(draft: _Draft) -> None:
     look = Look(draft.policy, replicas, draft.queue, draft.history, seen.now, seen.landing_bound)
     look = replace(look, history=replace(draft.history, watch=conditions.updated_watch(look)))
     draft.conditions = conditions.conditions(look)
-    faults = [condition for condition in draft.conditions if condition.degrades]
-    watch = replace(look.history.watch, said=tuple(fault.reason.value for fault in faults))
+    told = [condition for condition in draft.conditions if condition.is_told]
+    watch = replace(look.history.watch, said=tuple(one.reason.value for one in told))
     events = tuple(
         Event(
-            conditions.EVENTS[fault.reason],
-            {"epoch": seen.epoch, "reason": fault.reason.value, "message": fault.words},
-            throttle=fault.reason.value,
+            conditions.EVENTS[one.reason],
+            {"epoch": seen.epoch, "reason": one.reason.value, "message": one.words},
+            throttle=one.reason.value,
         )
-        for fault in faults
-        if fault.reason.value not in before.said
+        for one in told
+        if one.reason.value not in before.said
     )
     draft.then(UpdateWatch(replace(draft.history, watch=watch), draft.conditions, events))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from controller.core.model import (
     Change,
     History,
+    Instances,
     Leader,
     Lease,
     QueueDepth,
@@ -122,7 +123,7 @@ class DepthRequest(NamedTuple):
 
     Counts are current up to `enough`, and of jobs in progress up to `busy`. Above these, the decision is the same for
     every count, so a count may be some seconds old. ahead: jobs that fall due within this number of seconds are
-    counted, too; 0: they are not counted.
+    counted, too; 0: they are not counted. holders: who holds the jobs in progress is asked for.
     """
 
     queue: QueuePolicy
@@ -130,6 +131,7 @@ class DepthRequest(NamedTuple):
     enough: int = 0
     busy: int = 0
     ahead: float = 0.0
+    holders: bool = False
 
 
 class Queue(Protocol):
@@ -177,6 +179,25 @@ def pace_words(requests: Requests, interval: float, platform: str) -> str:
     return f"the next cycle comes {in_words(requests.pace_s)} after the last, not {in_words(interval)}: {used} are used"
 
 
+class Chooser(Protocol):
+    """Of one service: its platform can be told which instances go last."""
+
+    async def instances(self) -> Instances:
+        """Those that there are now.
+
+        Raises:
+            Unavailable: they could not be read.
+        """
+
+    async def keep(self, names: Collection[str], change: Change) -> None:
+        """Before this scale-down: all other instances go before these. It changes no count.
+
+        Raises:
+            LeaseLost: we no longer lead.
+            Unavailable: not all of them are sure to go last.
+        """
+
+
 class Platform(Protocol):
     """Where the workers run."""
 
@@ -201,6 +222,9 @@ class Platform(Protocol):
 
     def requests(self) -> Requests | None:
         """None: it sets no limit that is known, and no cycle waits for one."""
+
+    def chooser(self, service: str) -> Chooser | None:
+        """None: it chooses by itself which instances of that service go."""
 
 
 class Recalled(NamedTuple):

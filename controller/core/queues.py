@@ -95,7 +95,17 @@ def merged(parts: Sequence[QueuePart], source: Source) -> QueueDepth | Unavailab
         soon=sum(soon) if soon else None,
         ahead_s=max((depth.ahead_s for _, depth in depths if depth.soon), default=0.0),
         parts=tuple(parts),
+        holders=_holders_of([depth for _, depth in depths]),
     )
+
+
+def _holders_of(depths: Sequence[QueueDepth]) -> tuple[str, ...] | None:
+    """Of all queues; jobs of one that cannot tell name nobody. None: no queue can tell."""
+    known = [depth.holders for depth in depths if depth.holders is not None]
+    if not known:
+        return None
+    nobody = [""] if any(depth.holders is None and depth.processing for depth in depths) else []
+    return tuple(dict.fromkeys([*(one for holders in known for one in holders), *nobody]))
 
 
 def _limit_of(depths: Sequence[QueueDepth]) -> int | None:

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     WORKERS_MISSING = "WorkersMissing"
     DEPLOYMENT_HANGS = "DeploymentHangs"
     NO_PROGRESS = "NoProgress"
+    CONTENDED = "Contended"
     NOT_HONOURED = "NotHonoured"
     DRY_RUN = "DryRun"
     STANDBY = "Standby"
@@ -122,7 +123,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "nothing: corrected as soon as the queue can be read",
     ),
     Reason.BUSY: (
-        "the jobs in progress need this many workers, by `jobs_per_worker`",
+        "the jobs in progress need this many workers, by `jobs_per_worker`, or by the names of those who hold them",
         "wait until they are done; if one worker runs more jobs at once, raise `jobs_per_worker`",
     ),
     Reason.STABILIZATION_WINDOW: (
@@ -234,6 +235,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     Reason.NO_PROGRESS: (
         "jobs are ready, a worker is idle, and no job was taken for `no_progress_after`; it changes no count",
         "read the workers' log: do they take jobs of this queue?",
+    ),
+    Reason.CONTENDED: (
+        "the platform has something else that sets the count of this service; it changes no count by itself",
+        "delete it, or take the worker out of the policy; `autoscaler doctor` names it, too",
     ),
     Reason.BACKING_OFF: (
         (

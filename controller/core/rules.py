@@ -25,7 +25,9 @@ part of the policy.
    they are remembered only if they raise the count (see remembered()). The same job counts in every reading until it
    ends, first as soon and then as pending, so no reading between the two removes its worker.
 4. Busy workers stay. If the policy gives the jobs that one worker runs at once (a target_wait has 1 by default),
-   scale-down stops at the workers that the jobs in progress need. This rule never scales up. While the oldest ready job
+   scale-down stops at the workers that the jobs in progress need. If the queue names who holds each job, and these are
+   instances that the platform can keep, it stops at exactly these (holders.py). This rule never scales up. While the
+   oldest ready job
    has waited longer than max_wait, one worker more is wanted, and none is removed (long_wait.py). If workers crash and
    none runs, none is added until one runs, except up to min_replicas.
 5. Stabilization: scale-down goes only to the highest recommendation of the window. If the history does not cover the
@@ -62,6 +64,7 @@ from controller.core.allowed import Allowed, allowed
 from controller.core.cap import Cap
 from controller.core.conditions import crash_words, is_crashing
 from controller.core.history import needed
+from controller.core.holders import held
 from controller.core.jobs_each import JobsEach
 from controller.core.model import (
     Decision,
@@ -440,15 +443,30 @@ def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decisi
     busy = _busy_workers(situation, queue)
     if decision.direction is not Direction.DOWN or busy is None or busy <= decision.desired:
         return decision
-    each, staying = _jobs_each(situation.policy), _jobs_on_workers(situation, queue)
     stay = f"at least {workers(busy)}" if busy < decision.current else "no worker can be removed"
-    verb = "is" if staying == 1 else "are"
-    words = f"{queue.jobs(staying)} {verb} in progress, up to {each} per worker, so {stay}"
+    words = f"{_busy_words(situation, queue, busy)}, so {stay}"
     return _limit(decision, min(busy, decision.current), Reason.BUSY, words)
 
 
+def _busy_words(situation: Situation, queue: QueueDepth, busy: int) -> str:
+    by_name = held(queue, situation.replicas)
+    if by_name is not None and len(by_name.busy) == busy:
+        least = "" if by_name.is_exact else "at least "
+        return f"{least}{workers(busy)} hold{'s' * (busy == 1)} the jobs in progress, by name"
+    each, staying = _jobs_each(situation.policy), _jobs_on_workers(situation, queue)
+    return f"{queue.jobs(staying)} {'is' if staying == 1 else 'are'} in progress, up to {each} per worker"
+
+
 def _busy_workers(situation: Situation, queue: QueueDepth) -> int | None:
-    """Workers that the jobs in progress need; None: the policy does not say how many jobs one worker runs."""
+    """Workers that the jobs in progress need, by their names or else by the number of jobs; None: unknown."""
+    by_name, by_count = held(queue, situation.replicas), _busy_by_count(situation, queue)
+    if by_name is None or not (by_name.is_exact or by_name.busy):
+        return by_count
+    return len(by_name.busy) if by_name.is_exact else max(len(by_name.busy), by_count or 0)
+
+
+def _busy_by_count(situation: Situation, queue: QueueDepth) -> int | None:
+    """None: the policy does not say how many jobs one worker runs."""
     each = _jobs_each(situation.policy)
     if each is None:
         return None

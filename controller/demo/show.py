@@ -1,6 +1,6 @@
 """`autoscaler demo`: the real controller scales real worker processes up and down.
 
-A real PostgreSQL and a real Redis in a temporary folder, the fake Railway whose replicas are real worker processes, a
+A real PostgreSQL and a real Redis in a temporary folder, a fake platform whose replicas are real worker processes, a
 burst of jobs, and the controller that `autoscaler run` runs, as a process of its own with the shipped policy. Only its
 interval and its cooldowns are shortened, through its environment.
 
@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import shlex
 import signal
 import sys
@@ -24,8 +23,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -33,20 +31,15 @@ from controller.core.units import in_words
 from controller.demo import server_host
 from controller.demo.browser import open_page
 from controller.demo.jobs import create_queue, enqueue, summary
+from controller.demo.platforms import TITLES, PlatformName, Stand, WorkerProgram, stand
 from controller.demo.recording import save
 from controller.demo.screen import Screen, screen, wrapped
 from controller.demo.servers import MissingExtra, ServerError, Servers, start_servers
-from controller.fake_kubernetes import FakeKubernetes
-from controller.fake_kubernetes import Timings as ClusterTimings
-from controller.fake_kubernetes.kubelet import Kubelet
-from controller.fake_railway import CommandLauncher, FakeRailway, Timings
-from controller.fake_railway.processes import Place, Process
 from controller.loop import signals
 
 WAVES = ((3.0, 8), (3.0, 18), (3.0, 30), (3.0, 40), (3.0, 70))
 """The burst: seconds since the wave before, and jobs. Each wave reaches a higher tier."""
 JOB_S = 1.5
-PlatformName = Literal["railway", "kubernetes"]
 LONGEST_S = 180.0
 """A demo that takes longer has failed."""
 
@@ -63,6 +56,7 @@ _FROM_OUTSIDE = (
     *("RAILWAY_TOKEN", "RAILWAY_API_TOKEN", "MAX_WORKERS", "MIN_WORKERS", "AUTOSCALER_POLICY"),
     *("DATABASE_DIRECT_URL", "HTTP_TOKEN", "REDIS_KEY_PREFIX", "LEASE_RENEW_MS", "REDIS_TIMEOUT_MS"),
     *("RAILWAY_TIMEOUT_MS", "LANDING_BOUND_MS", "KUBECONFIG", "KUBERNETES_TIMEOUT_MS"),
+    *("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SWARM_TIMEOUT_MS"),
 )
 """Variables of a real deployment that a person may have set; they must not reach the demo."""
 
@@ -74,10 +68,14 @@ def demo(
     record: Path | None = None,
     page: bool = False,
     platform: PlatformName = "railway",
+    docker: str | None = None,
 ) -> int:
-    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over. page: open it."""
+    """Runs the demo; the exit code is 0 if all jobs are done, or if the given time is over.
+
+    page: open it. docker: a real Engine at unix:///PATH, instead of the fake Swarm.
+    """
     try:
-        return asyncio.run(_demo(_Wishes(seconds, keep, record, page, platform)))
+        return asyncio.run(_demo(_Wishes(seconds, keep, record, page, platform, docker)))
     except (MissingExtra, ServerError) as error:
         print(f"autoscaler: {error}", file=sys.stderr)
         return 2 if isinstance(error, MissingExtra) else 1
@@ -119,22 +117,30 @@ class _Wishes(NamedTuple):
     record: Path | None
     page: bool
     platform: PlatformName
+    docker: str | None
+
+    @property
+    def title(self) -> str:
+        """What is started."""
+        return TITLES[self.platform] if self.docker is None else f"a service of the Swarm at {self.docker}"
 
 
 async def _demo(wishes: _Wishes) -> int:
-    seconds, keep, record, page, platform = wishes
+    seconds, keep, record = wishes.seconds, wishes.keep, wishes.record
     told = _stop_requested()
     port = next(server_host.free_ports())
     headline = f"page: http://127.0.0.1:{port}/  (Ctrl-C ends the demo and the page)"
     with ExitStack() as curtain:
         shown = curtain.enter_context(screen(headline))
-        shown.say(0.0, f"PostgreSQL, Redis, a fake {platform.title()} and the controller start")
+        shown.say(0.0, f"PostgreSQL, Redis, {wishes.title} and the controller start")
         with start_servers() as servers:
-            async with _stage(servers, platform) as stage, _controller(stage, port) as controller:
+            async with _stage(servers, wishes) as stage, _controller(stage, port) as controller:
+                if stage.stand.left:
+                    shown.say(0.0, stage.stand.left)
                 if keep:
                     _say(_how_to_connect(stage))
                 seen = _Seen()
-                pointing = asyncio.create_task(_point_to_the_page(port, seen, shown, opens=page))
+                pointing = asyncio.create_task(_point_to_the_page(port, seen, shown, opens=wishes.page))
                 limit = seconds if seconds is not None else None if keep else LONGEST_S
                 play = asyncio.create_task(_play(stage, controller, seen, shown, keep=keep))
                 awaited: list[asyncio.Future[Any]] = [play, told]
@@ -146,7 +152,9 @@ async def _demo(wishes: _Wishes) -> int:
                 if record is not None and not seen.lines:
                     _say("nothing is recorded: the demo ended before the first cycle")
                 elif record is not None:
-                    await save(record, stage.policy.read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue)
+                    await save(
+                        record, stage.stand.policy.read_text(encoding="utf-8"), _SHORTENED, seen.lines, stage.queue
+                    )
                     _say(wrapped(f"recorded in {record}: jobs.csv, cycles.jsonl and policy.yaml"))
     if told.done():
         return signals.exit_code_of(told.result())
@@ -193,80 +201,32 @@ def _stop_requested() -> asyncio.Future[int]:
     return told
 
 
-class _Fake(NamedTuple):
-    """Of a fake platform: see _Stage."""
-
-    variables: dict[str, str]
-    policy: Path
-    look: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """variables: what the fake adds to the environment. look: a command that shows what it did."""
+    """environment: of the controller. stand: see there."""
 
     servers: Servers
     queue: psycopg.AsyncConnection[Any]
     environment: dict[str, str]
-    variables: dict[str, str]
-    policy: Path
-    look: str
+    stand: Stand
 
 
 @asynccontextmanager
-async def _stage(servers: Servers, platform: PlatformName) -> AsyncIterator[_Stage]:
-    """Everything but the controller: the queue's table, and the fake platform with one worker, which does not run."""
+async def _stage(servers: Servers, wishes: _Wishes) -> AsyncIterator[_Stage]:
+    """Everything but the controller: the queue's table, and the platform with one worker, which does not run."""
     urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
-    worker = CommandLauncher(
-        [sys.executable, "-m", "controller.demo.worker"],
-        env={**urls, "WORKER_CONCURRENCY": "2", "WORKER_LIFELINE": "stdin"},
-        quiet=True,
-    )
+    argv = (sys.executable, "-m", "controller.demo.worker")
+    program = WorkerProgram(argv, {**urls, "WORKER_CONCURRENCY": "2"}, {"WORKER_LIFELINE": "stdin"})
     async with AsyncExitStack() as stack:
         queue = await stack.enter_async_context(
             await psycopg.AsyncConnection.connect(servers.database_url, autocommit=True)
         )
         await create_queue(queue)
-        fake = _railway(worker) if platform == "railway" else _kubernetes(worker)
-        variables, policy, look = await stack.enter_async_context(fake)
+        stood = await stack.enter_async_context(stand(wishes.platform, wishes.docker, program))
         inherited = {name: value for name, value in os.environ.items() if name not in _FROM_OUTSIDE}
         # Processes of this machine must not use the machine's proxy to reach each other.
         near = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-        environment = {**inherited, **near, **urls, **variables, **_SHORTENED}
-        yield _Stage(servers, queue, environment, variables, policy, look)
-
-
-@asynccontextmanager
-async def _railway(worker: CommandLauncher) -> AsyncIterator[_Fake]:
-    timings = Timings().scaled(0.3)
-    async with FakeRailway.create(
-        0, deploy={"drainingSeconds": 5}, launcher=worker, timings=timings, quota=10_000
-    ) as fake:
-        yield _Fake(fake.environment_variables(), _policy(), f"curl {fake.base_url}/mutations")
-
-
-@asynccontextmanager
-async def _kubernetes(worker: CommandLauncher) -> AsyncIterator[_Fake]:
-    """The shipped policy but for its target."""
-
-    async def start(pod: str) -> Process:
-        return await worker.start(Place(pod, "", "worker", "worker"))
-
-    with TemporaryDirectory() as folder:
-        policy, config = Path(folder) / "policy.yaml", Path(folder) / "kubeconfig"
-        shipped = _policy().read_text(encoding="utf-8")
-        policy.write_text(re.sub(r"service: .*", "kubernetes: {name: worker}", shipped), encoding="utf-8")
-        async with FakeKubernetes(ClusterTimings(ending=5.0)) as fake:
-            fake.begin(0)
-            kubelet = Kubelet(fake.cluster, start)
-            running = asyncio.create_task(kubelet.run())
-            try:
-                variables = {"KUBECONFIG": str(fake.write_kubeconfig(config))}
-                yield _Fake(variables, policy, f"kubectl --kubeconfig {config} get deployments")
-            finally:
-                running.cancel()
-                await asyncio.wait({running})
-                kubelet.close()
+        yield _Stage(servers, queue, {**inherited, **near, **urls, **stood.variables, **_SHORTENED}, stood)
 
 
 @asynccontextmanager
@@ -274,7 +234,7 @@ async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subproc
     """`autoscaler run` as a separate process, which the kernel ends if this one is killed."""
     # A session of its own: Ctrl-C in the terminal reaches the demo alone, which ends the controller in order.
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "controller", "run", "--policy", str(stage.policy)),
+        *(sys.executable, "-m", "controller", "run", "--policy", str(stage.stand.policy)),
         env={**stage.environment, "LOG_FORMAT": "json", "PORT": str(port)},
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -291,12 +251,6 @@ async def _controller(stage: _Stage, port: int) -> AsyncIterator[asyncio.subproc
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _policy() -> Path:
-    """The shipped policy: beside this file in an installation, in the root of a checkout."""
-    here = Path(__file__).parent
-    return next(path for path in (here / "policy.yaml", here.parents[1] / "policy.yaml") if path.is_file())
 
 
 async def _play(
@@ -347,10 +301,10 @@ async def _closing_summary(stage: _Stage, seen: _Seen, *, finished: bool) -> str
 
 def _how_to_connect(stage: _Stage) -> str:
     """The demo's own policy and its shortened settings too: with others, `explain` would decide otherwise."""
-    names = ("DATABASE_URL", "REDIS_URL", *stage.variables, *_SHORTENED)
-    values = {**{name: stage.environment[name] for name in names}, "AUTOSCALER_POLICY": str(stage.policy)}
+    names = ("DATABASE_URL", "REDIS_URL", *stage.stand.variables, *_SHORTENED)
+    values = {**{name: stage.environment[name] for name in names}, "AUTOSCALER_POLICY": str(stage.stand.policy)}
     exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in values.items())
     return (
         f"The demo runs until Ctrl-C. To look at it from another terminal:\n{exports}\n"
-        f"  autoscaler explain\n  {stage.look}\n  psql $DATABASE_URL\n"
+        f"  autoscaler explain\n  {stage.stand.look}\n  psql $DATABASE_URL\n"
     )

@@ -20,7 +20,8 @@ class PlatformAsked(NamedTuple):
     """What the checks of one platform are asked.
 
     interval_s: between two cycles. workers: those of the policy that are on it. jobs: seconds that the longest jobs of
-    each worker take; None if unknown.
+    each worker take; None if unknown. holders: who holds jobs now, by worker; None if the queue cannot tell. It has
+    those workers whose platform can use it, and whose queue could be read.
     """
 
     platform: OpenPlatform
@@ -29,6 +30,7 @@ class PlatformAsked(NamedTuple):
     workers: Mapping[str, WorkerPolicy]
     jobs: Mapping[str, float | None]
     clock: Clock
+    holders: Mapping[str, tuple[str, ...] | None] = {}
 
 
 @dataclass

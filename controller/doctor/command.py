@@ -12,9 +12,7 @@ from controller.core.units import in_words
 from controller.doctor.any_platform import PlatformAsked, PlatformFindings, state
 from controller.doctor.finding import Finding, error, ok, warning
 from controller.loop.platforms import read
-from controller.policy import CommandTarget, WorkerPolicy
-
-_NEAR = (".localhost", ".internal", ".local")
+from controller.policy import CommandTarget, WorkerPolicy, is_near
 
 
 async def check_command(asked: PlatformAsked) -> PlatformFindings:
@@ -47,9 +45,5 @@ def remarks(worker: WorkerPolicy, reading: Replicas, took_s: float, interval_s: 
         says = "it says nothing of how long a removed worker has to finish its job (draining)"
         yield warning("draining", says, "print it in seconds, unless a worker is killed at once")
     parts = urlsplit(given.url or "")
-    if given.bearer is not None and parts.scheme == "http" and not _is_near(parts.hostname or ""):
+    if given.bearer is not None and parts.scheme == "http" and not is_near(parts.hostname or ""):
         yield warning("address", "is http://, so that the token crosses the network unencrypted", "write https://")
-
-
-def _is_near(host: str) -> bool:
-    return "." not in host or host.startswith("127.") or host.endswith(_NEAR)

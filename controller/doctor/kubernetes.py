@@ -5,23 +5,23 @@ Another autoscaler on the same target is an error: both would write the same num
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
+from controller.adapters.kubernetes.chooser import CHOOSABLE
 from controller.adapters.kubernetes.client import KubernetesClient
+from controller.adapters.kubernetes.contenders import Scaler, named, scalers_in
 from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.adapters.kubernetes.resources import BY_OBJECT
+from controller.core.holders import instance_of
 from controller.core.ports import Unavailable
+from controller.core.text import bounds
 from controller.doctor.any_platform import PlatformAsked, PlatformFindings, check_any
 from controller.doctor.finding import Finding, error, ok, warning
 from controller.policy import KubernetesTarget
 
 _REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_SCALERS = (
-    ("HorizontalPodAutoscaler", "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", "Deployment"),
-    ("ScaledObject", "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects", "Deployment"),
-)
-"""Kinds that set a count, where they are listed, and the kind that their scaleTargetRef has by default."""
+_MOST_SHOWN = 3
 
 
 async def check_kubernetes(asked: PlatformAsked) -> PlatformFindings:
@@ -30,11 +30,14 @@ async def check_kubernetes(asked: PlatformAsked) -> PlatformFindings:
     found = await check_any(asked)
     targets = {name: cast("KubernetesTarget", worker.target.given) for name, worker in asked.workers.items()}
     scalers = {
-        namespace: await _scalers(platform.client, namespace)
+        namespace: await scalers_in(platform.client, namespace)
         for namespace in dict.fromkeys(target.namespace for target in targets.values())
     }
     for name, target in targets.items():
         found.workers[name] += [await rights(platform.client, target), contenders(target, scalers[target.namespace])]
+        if name in asked.holders or target.resource not in CHOOSABLE:
+            key = asked.workers[name].target.key
+            found.workers[name].append(await idle_first(platform, key, target, asked.holders.get(name)))
     return found
 
 
@@ -45,49 +48,75 @@ async def rights(client: KubernetesClient, target: KubernetesTarget) -> Finding:
     reads = [(verb, scaled) for verb in ("get", "list")] if target.resource in BY_OBJECT else []
     scale = {**scaled, "subresource": "scale"}
     reads += [("get", scale)] if target.resource not in BY_OBJECT else []
-    asks = [*reads, ("patch", scale), ("list", {"resource": "pods", "group": ""})]
-    missing = []
-    for verb, what in asks:
-        attributes = {"namespace": target.namespace, "verb": verb, **what}
-        try:
-            answer = await client.post(_REVIEW, _review(attributes))
-        except Unavailable as unavailable:
-            return warning("rights", f"cannot be checked: {unavailable}")
-        if not answer.get("status", {}).get("allowed"):
-            missing.append(f"{verb} {what['resource']}{'/scale' if 'subresource' in what else ''}")
+    try:
+        missing = await _missing(client, target, [*reads, ("patch", scale), ("list", _PODS)])
+    except Unavailable as unavailable:
+        return warning("rights", f"cannot be checked: {unavailable}")
     if missing:
         return error("rights", f"lacks {', '.join(missing)} in namespace {target.namespace}", _RIGHTS)
     return ok("rights", f"may read and scale {target.words}")
 
 
+async def _missing(
+    client: KubernetesClient, target: KubernetesTarget, asks: Iterable[tuple[str, Mapping[str, str]]]
+) -> list[str]:
+    """Of these verbs and resources, what the account may not do. Raises Unavailable."""
+    missing = []
+    for verb, what in asks:
+        answer = await client.post(_REVIEW, _review({"namespace": target.namespace, "verb": verb, **what}))
+        if not answer.get("status", {}).get("allowed"):
+            missing.append(f"{verb} {what['resource']}{'/scale' if 'subresource' in what else ''}")
+    return missing
+
+
+_PODS = {"resource": "pods", "group": ""}
 _RIGHTS = "apply deploy/kubernetes/rbac.yaml in that namespace"
 
 
-def contenders(target: KubernetesTarget, scalers: list[tuple[str, dict[str, Any]]]) -> Finding:
+def contenders(target: KubernetesTarget, scalers: Collection[Scaler]) -> Finding:
     """What else sets the count of this target."""
-    plural = target.resource.partition(".")[0]
-    others = [
-        f"{kind} {one.get('metadata', {}).get('name')}"
-        for kind, one in scalers
-        if (reference := one.get("spec", {}).get("scaleTargetRef", {})).get("name") == target.name
-        if f"{str(reference.get('kind') or 'Deployment').lower()}s" == plural
-    ]
+    others = named(target, scalers)
     if others:
         fix = "delete it, or take the worker out of this policy (`autoscaler import-keda` carries a ScaledObject over)"
         return error("contenders", f"{' and '.join(others)} sets the replicas of {target.words}, too", fix)
     return ok("contenders", "no HorizontalPodAutoscaler and no ScaledObject that can be read names it")
 
 
-async def _scalers(client: KubernetesClient, namespace: str) -> list[tuple[str, dict[str, Any]]]:
-    """Each with its kind; those that may not be read are left out."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    for kind, path, _ in _SCALERS:
-        try:
-            items = (await client.get(path.format(namespace))).get("items", [])
-        except Unavailable:
-            continue
-        found += [(kind, one) for one in items if isinstance(one, dict)]
-    return found
+async def idle_first(
+    platform: KubernetesPlatform, key: str, target: KubernetesTarget, holders: tuple[str, ...] | None
+) -> Finding:
+    """Whether idle pods go first: who holds jobs has to be known, to be pods, and the pods have to be patched."""
+    about, else_ = "idle first", "so a scale-down goes by how many jobs run, and may remove a busy pod"
+    chooser = platform.chooser(key)
+    if chooser is None:
+        return ok(about, f"which pods of {target.resource} go cannot be chosen, {else_}")
+    if holders is None:
+        fix = "name the column with the pod's name in queue.columns.locked_by, if there is one"
+        return ok(about, f"the queue does not tell who holds a job, {else_}; {fix}")
+    resource, _, group = target.resource.partition(".")
+    scale = {"resource": resource, "group": group, "subresource": "scale"}
+    try:
+        missing = await _missing(platform.client, target, [("get", scale), ("list", _PODS), ("patch", _PODS)])
+        if missing:
+            return warning(about, f"lacks {', '.join(missing)} in namespace {target.namespace}, {else_}", _RIGHTS)
+        found = await chooser.instances()
+    except Unavailable as unavailable:
+        return warning(about, f"cannot be checked: {unavailable}")
+    if not holders:
+        return ok(about, "no job is in progress now, so it is unknown whether who holds one is named as a pod")
+    pods = (*found.staying, *found.first, *found.leaving)
+    known = {*pods}
+    others = [holder for holder in holders if instance_of(holder, known) is None]
+    if not others:
+        return ok(about, f"each of the {len(holders)} that hold jobs is a pod, so these stay")
+    says = f"{len(others)} of {len(holders)} that hold jobs are no pods, such as {_shown(others)}"
+    fix = "let each worker write the name of its pod (HOSTNAME there), and requeue jobs of workers that are gone"
+    return warning(about, f"{says} (pods: {_shown(pods)}), {else_}", fix)
+
+
+def _shown(names: Collection[str]) -> str:
+    some = [repr(bounds.cut(name, bounds.NAME)) if name else "jobs without a name" for name in names][:_MOST_SHOWN]
+    return ", ".join([*some, *(["…"] if len(names) > len(some) else [])]) or "none"
 
 
 def _review(attributes: Mapping[str, str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from controller.adapters.redis.listening_report import load_report
 from controller.app import Controller, RunOptions, opened
 from controller.configuration import Configuration
 from controller.core import units
+from controller.core.model import QueueDepth
 from controller.core.ports import Unavailable
 from controller.core.queues import alone
 from controller.core.text.masking import Masker
@@ -31,6 +32,7 @@ from controller.doctor.postgres_connections import connections
 from controller.doctor.postgres_queue import QueueChecks, unreadable
 from controller.doctor.postgres_server import Database, reach, woken
 from controller.doctor.redis import clock_ahead, risks
+from controller.loop.readings import QueueReader
 from controller.platforms import named, used_by
 from controller.policy import WorkerPolicy
 
@@ -217,11 +219,25 @@ async def _platforms(configuration: Configuration, controller: Controller, repor
             workers,
             report.jobs,
             controller.ports.clock,
+            await _holders(controller, workers),
         )
         found = await named(one.checks or _ANY_PLATFORM)(asked)
         report.everywhere += found.everywhere
         for name, findings in found.workers.items():
             report.workers[name] += findings
+
+
+async def _holders(controller: Controller, workers: Mapping[str, WorkerPolicy]) -> Mapping[str, tuple[str, ...] | None]:
+    ports, found = controller.ports, {}
+    for name, worker in workers.items():
+        if controller.platforms.chooser(worker.target.key) is None:
+            continue
+        reader = QueueReader(name, worker, ports.queue, ports.clock, ports.report, holders=True)
+        answers = {key: depth async for key, depth in ports.queue.depths(reader.requests)}
+        depth = reader.with_known(answers).depth
+        if isinstance(depth, QueueDepth):
+            found[name] = depth.holders
+    return found
 
 
 def clocks(ahead: Mapping[str, float]) -> Finding:

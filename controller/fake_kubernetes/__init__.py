@@ -4,6 +4,7 @@
     cluster.py   objects and their pods, which take time to become ready and to end
     api.py       requests: discovery, get, list, patch, put, and /scale
     faults.py    what it does wrong on order
+    handler.py   both over HTTP
     kubelet.py   real processes in its pods
     fake.py      the server: begins, ends, and writes a kubeconfig
 

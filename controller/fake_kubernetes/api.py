@@ -1,18 +1,16 @@
-"""Requests to the fake: who calls, its fault if one is due, and then what the API server would do."""
+"""Requests to the fake: who calls, and then what the API server would do. Pure: without a server, and in no time."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from aiohttp import web
+from typing import Any, NamedTuple
 
 from controller.fake_kubernetes import kinds, views
-from controller.fake_kubernetes.cluster import Cluster, Workload
-from controller.fake_kubernetes.faults import REASONS, BadFaultError, Fault, Faults
+from controller.fake_kubernetes.answers import Answer, status
+from controller.fake_kubernetes.cluster import Cluster, Pod, Workload
+from controller.fake_kubernetes.faults import Faults
 
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/(?P<version>[^/]+))(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)"
@@ -23,9 +21,21 @@ _SCALE_ONLY_MERGE = "application/merge-patch+json"
 _MOST_REPLICAS = 2**31 - 1
 
 
-class Answer(Exception):  # noqa: N818  # it ends a request with a Status, which may be no error of ours
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        self.status, self.reason, self.message = status, reason, message
+class Request(NamedTuple):
+    """query: what follows the path. The rest are headers; authorization is None where there is none."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    authorization: str | None = None
+    agent: str = ""
+    content_type: str = ""
+    query: Mapping[str, str] = {}
+
+
+class _Refusal(Exception):  # noqa: N818  # it ends a request with a Status, which may be no error of ours
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        self.answer = status(code, reason, message)
         super().__init__(message)
 
 
@@ -41,127 +51,103 @@ class Api:
         self.changes: list[dict[str, Any]] = []
         """Each write of a count that was carried out."""
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path.startswith("/fake/"):
-            return await self._by_hand(request)
-        self.requests.append((request.method, request.path))
-        self.cluster.advance(_now())
-        body = await request.read()
-        fault = self.faults.take(request.method, request.path)
-        if fault is None or fault.kind in {"lost", "slow", "late"}:
-            return await self._late(request, fault, body)
-        return await self._wrong(request, fault)
-
-    async def _late(self, request: web.Request, fault: Fault | None, body: bytes) -> web.StreamResponse:
-        if fault is not None and fault.kind == "late":
-            await asyncio.shield(asyncio.sleep(fault.seconds))
-            self.cluster.advance(_now())
-        response = self._carry_out(request, body)
-        if fault is not None and fault.kind == "slow":
-            await asyncio.sleep(fault.seconds)
-        if fault is not None and fault.kind == "lost":
-            return _cut(request, response)
-        return response
-
-    async def _wrong(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        if fault.kind == "hang":
-            await asyncio.sleep(fault.seconds)
-            return _cut(request, web.Response())
-        if fault.kind == "html":
-            return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-        response = _status(int(fault.kind), REASONS[fault.kind], f"a fault on order: {REASONS[fault.kind]}")
-        if fault.kind == "429":
-            response.headers["Retry-After"] = str(round(fault.seconds))
-        return response
-
-    def _carry_out(self, request: web.Request, body: bytes) -> web.Response:
+    def answer(self, request: Request) -> Answer:
         try:
             # kubectl sends no token over plain HTTP; then it is taken for one that came through `kubectl proxy`.
-            if request.headers.get("Authorization") not in {None, f"Bearer {self.token}"}:
-                raise Answer(401, "Unauthorized", "Unauthorized")
-            return web.json_response(self._answer(request, body))
-        except Answer as answer:
-            return _status(answer.status, answer.reason, answer.message)
+            if request.authorization not in {None, f"Bearer {self.token}"}:
+                raise _Refusal(401, "Unauthorized", "Unauthorized")
+            return Answer(200, json.dumps(self._answer(request)).encode())
+        except _Refusal as refusal:
+            return refusal.answer
 
-    def _answer(self, request: web.Request, body: bytes) -> dict[str, Any]:
+    def _answer(self, request: Request) -> dict[str, Any]:
         path = request.path.rstrip("/")
         known = _discovery(path)
         if known is not None:
             return known
         if path.endswith("/selfsubjectaccessreviews"):
-            return self._review(json.loads(body))
+            return self._review(json.loads(request.body))
         match = _PATH.fullmatch(path)
         if match is None:
-            raise Answer(404, "NotFound", "the server could not find the requested resource")
-        return self._of_resource(request, body, match.groupdict())
+            raise _Refusal(404, "NotFound", "the server could not find the requested resource")
+        return self._of_resource(request, match.groupdict())
 
-    def _of_resource(self, request: web.Request, body: bytes, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _of_resource(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
         group, plural, name = asked["group"] or "", asked["plural"], asked["name"]
         verb = {"GET": "get" if name else "list", "PATCH": "patch", "PUT": "update"}.get(request.method, "")
         resource = f"{plural}/{asked['below']}" if asked["below"] else plural
         if f"{verb} {resource}" in self.denied:
             who = "system:serviceaccount:default:autoscaler"
-            raise Answer(403, "Forbidden", f'{resource}.{group} is forbidden: User "{who}" cannot {verb} {resource}')
-        if plural == "horizontalpodautoscalers":
-            return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v2", self.cluster.scalers)
+            raise _Refusal(403, "Forbidden", f'{resource}.{group} is forbidden: User "{who}" cannot {verb} {resource}')
+        if plural == "horizontalpodautoscalers" and asked["version"] == "v1":  # as every version of Kubernetes has it
+            return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v1", self.cluster.scalers)
         if plural == "pods" and not group:
-            return self._pods(request, body, asked)
+            return self._pods(request, asked)
         kind = next((one for one in kinds.SCALED if (one.group, one.plural) == (group, plural)), None)
         if kind is None or asked["version"] != kind.version:
-            raise Answer(404, "NotFound", "the server could not find the requested resource")
+            raise _Refusal(404, "NotFound", "the server could not find the requested resource")
         if not name:
             found = [views.shown(self.cluster, one) for one in self.cluster.of(kind, asked["namespace"])]
             return views.listed(self.cluster, kind.kind, kind.api_version, found)
         one = self.cluster.workloads.get((kind.name, asked["namespace"], name))
         if one is None:
-            raise Answer(404, "NotFound", f'{kind.name} "{name}" not found')
+            raise _Refusal(404, "NotFound", f'{kind.name} "{name}" not found')
         if asked["below"] not in {None, "scale"}:
-            raise Answer(404, "NotFound", "the server could not find the requested resource")
+            raise _Refusal(404, "NotFound", "the server could not find the requested resource")
         view = views.scale if asked["below"] else views.shown
         if request.method != "GET":
-            self._write(request, one, body)
+            self._write(request, one)
         return view(self.cluster, one)
 
-    def _write(self, request: web.Request, one: Workload, body: bytes) -> None:
-        kind = request.headers.get("Content-Type", "").partition(";")[0]
+    def _write(self, request: Request, one: Workload) -> None:
+        kind = request.content_type.partition(";")[0]
         if request.method == "PATCH" and (kind not in _PATCHES or (kind != _SCALE_ONLY_MERGE and not one.kind.builtin)):
-            raise Answer(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
+            raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
         try:
-            given = json.loads(body)
+            given = json.loads(request.body)
             meta, spec = given.get("metadata") or {}, given.get("spec") or {}
         except (ValueError, AttributeError):
-            raise Answer(400, "BadRequest", "the object provided is unrecognized") from None
+            raise _Refusal(400, "BadRequest", "the object provided is unrecognized") from None
         version = meta.get("resourceVersion")
         if version and version != str(one.version):
             words = "the object has been modified; please apply your changes to the latest version and try again"
-            raise Answer(409, "Conflict", f'Operation cannot be fulfilled on {one.kind.name} "{one.name}": {words}')
+            raise _Refusal(409, "Conflict", f'Operation cannot be fulfilled on {one.kind.name} "{one.name}": {words}')
         absent = 0 if request.method == "PUT" else one.replicas
         replicas = spec.get("replicas", absent)
         if not isinstance(replicas, int) or isinstance(replicas, bool) or not 0 <= replicas <= _MOST_REPLICAS:
             words = f"spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0"
-            raise Answer(422, "Invalid", f'{one.kind.kind}.{one.kind.group} "{one.name}" is invalid: {words}')
+            raise _Refusal(422, "Invalid", f'{one.kind.kind}.{one.kind.group} "{one.name}" is invalid: {words}')
         if one.kind.most is not None and replicas > one.kind.most:
             words = f"spec.replicas: Invalid value: {replicas}: should be less than or equal to {one.kind.most}"
-            raise Answer(422, "Invalid", f'{one.kind.kind}.{one.kind.group} "{one.name}" is invalid: {words}')
+            raise _Refusal(422, "Invalid", f'{one.kind.kind}.{one.kind.group} "{one.name}" is invalid: {words}')
         one.annotations |= {key: str(value) for key, value in (meta.get("annotations") or {}).items()}
-        self.changes.append(
-            {"target": one.name, "from": one.replicas, "to": replicas, "by": request.headers.get("User-Agent", "")}
-        )
+        self.changes.append({"target": one.name, "from": one.replicas, "to": replicas, "by": request.agent})
         self.cluster.scale(one, replicas)
         self.cluster.advance(self.cluster.now)
 
-    def _pods(self, request: web.Request, body: bytes, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _pods(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
         every = [(one, pod) for one in self.cluster.workloads.values() for pod in one.pods]
         here = [(one, pod) for one, pod in every if asked["namespace"] in {None, one.namespace}]
         if not asked["name"]:
-            return views.listed(self.cluster, "Pod", "v1", [views.pod(self.cluster, one, pod) for one, pod in here])
+            return self._listed_pods(request, here)
         for one, pod in here:
             if pod.name == asked["name"]:
                 if request.method == "PATCH":
-                    annotations = json.loads(body).get("metadata", {}).get("annotations") or {}
-                    pod.annotations |= {key: str(value) for key, value in annotations.items() if value is not None}
+                    _annotate(pod, request)
                 return views.pod(self.cluster, one, pod)
-        raise Answer(404, "NotFound", f'pods "{asked["name"]}" not found')
+        raise _Refusal(404, "NotFound", f'pods "{asked["name"]}" not found')
+
+    def _listed_pods(self, request: Request, here: list[tuple[Workload, Pod]]) -> dict[str, Any]:
+        """A page of those with the labels. The token of the next one is a place, and not a moment as the API's is."""
+        wants = _labels(request.query.get("labelSelector", ""))
+        found = [(one, pod) for one, pod in here if wants.items() <= pod.labels.items()]
+        begin, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 0) or len(found)
+        page = found[begin : begin + limit]
+        shown = views.listed(self.cluster, "Pod", "v1", [views.pod(self.cluster, one, pod) for one, pod in page])
+        if begin + limit < len(found):
+            left = len(found) - begin - limit
+            shown["metadata"] |= {"continue": str(begin + limit), "remainingItemCount": left}
+        return shown
 
     def _review(self, review: Mapping[str, Any]) -> dict[str, Any]:
         asked = review.get("spec", {}).get("resourceAttributes", {})
@@ -169,40 +155,30 @@ class Api:
         allowed = f"{asked.get('verb')} {asked.get('resource')}{below}" not in self.denied
         return {**review, "status": {"allowed": allowed}}
 
-    async def _by_hand(self, request: web.Request) -> web.Response:
-        """What a person or the rest of the cluster does; no part of the API."""
-        self.cluster.advance(_now())
-        if request.path == "/fake/faults" and request.method == "POST":
-            wishes = await request.json()
-            try:
-                self.faults.add(*(wishes if isinstance(wishes, list) else [wishes]))
-            except BadFaultError as error:
-                return web.json_response({"error": str(error)}, status=400)
-        elif request.path.startswith("/fake/workloads/") and request.method == "POST":
-            return await self._set(request)
-        elif request.path not in {"/fake/faults", "/fake/requests", "/fake/changes"}:
-            return web.json_response({"error": "there are faults, requests, changes and workloads/NAME"}, status=404)
-        pending = [vars(fault) for fault in self.faults.pending]
-        shown = {"faults": pending, "requests": self.requests, "changes": self.changes}
-        return web.json_response(shown[request.path.rpartition("/")[2]])
 
-    async def _set(self, request: web.Request) -> web.Response:
-        name = request.path.rpartition("/")[2]
-        found = [one for one in self.cluster.workloads.values() if one.name == name]
-        wishes = await request.json()
-        if not found or not isinstance(wishes, dict) or wishes.keys() - {"replicas", "trouble", "quota", "paused"}:
-            return web.json_response({"error": "set replicas, trouble, quota or paused of a workload"}, status=400)
-        replicas = wishes.pop("replicas", found[0].replicas)
-        for key, value in wishes.items():
-            setattr(found[0], key, value)
-        self.cluster.scale(found[0], replicas)
-        self.cluster.advance(_now())
-        return web.json_response(views.shown(self.cluster, found[0]))
+def _labels(selector: str) -> dict[str, str]:
+    """Of a selector that asks for equal values; the fake knows no other."""
+    pairs = [one.replace("==", "=").partition("=") for one in filter(None, selector.split(","))]
+    if not all(sign and not key.endswith("!") for key, sign, _ in pairs):
+        raise _Refusal(400, "BadRequest", f"unable to parse requirement: {selector}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _now() -> float:
-    """By the event loop, so that a test's simulated time is the cluster's, too."""
-    return asyncio.get_running_loop().time()
+def _annotate(pod: Pod, request: Request) -> None:
+    """A merge-patch; null takes an annotation away."""
+    kind = request.content_type.partition(";")[0]
+    if kind not in _PATCHES:
+        raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
+    try:
+        annotations = json.loads(request.body)["metadata"]["annotations"].items()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _Refusal(400, "BadRequest", "the fake takes annotations of a pod, and nothing else") from None
+    if not all(value is None or isinstance(value, str) for _, value in annotations):
+        raise _Refusal(400, "BadRequest", "annotations are strings")
+    for key, value in annotations:
+        pod.annotations.pop(key, None)
+        if value is not None:
+            pod.annotations[key] = value
 
 
 def _discovery(path: str) -> dict[str, Any] | None:
@@ -222,23 +198,3 @@ def _discovery(path: str) -> dict[str, Any] | None:
         if parts[2:] == [names[parts[1]]]:
             return kinds.resources(f"{parts[1]}/{parts[2]}")
     return None
-
-
-def _status(code: int, reason: str, message: str) -> web.Response:
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": reason,
-        "code": code,
-    }
-    return web.json_response(body, status=code)
-
-
-def _cut(request: web.Request, instead: web.StreamResponse) -> web.StreamResponse:
-    """The connection ends without an answer."""
-    if request.transport is not None:
-        request.transport.abort()
-    return instead

@@ -10,12 +10,21 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count, filterfalse
 from typing import Any
 
 from controller.fake_kubernetes.kinds import DEPLOYMENT, Kind
 from controller.fake_kubernetes.timings import Timings
 
 _COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+def _cost(text: str) -> int:
+    """The controller takes one that is no number for none."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 @dataclass
@@ -26,6 +35,8 @@ class Pod:
     ends: float | None = None
     """When it is gone; None: nobody deleted it."""
     annotations: dict[str, str] = field(default_factory=dict)
+    revision: int = 1
+    """Of the template that it was made from."""
 
 
 @dataclass
@@ -33,7 +44,7 @@ class Workload:
     """Something that has pods.
 
     trouble: what keeps its pods from running: "crash", "exit", "image", "unschedulable", or "". quota: the most pods
-    that it may have; None: no limit. version: its resourceVersion.
+    that it may have; None: no limit. paused: a rollout stands still, and scaling goes on. version: its resourceVersion.
     """
 
     kind: Kind
@@ -68,27 +79,67 @@ class Workload:
         return sum(self.ready(pod, now, timings) for pod in self.pods)
 
     def _new_pod(self, now: float) -> Pod:
-        self._count += 1
-        ordinal = self.kind.kind == "StatefulSet"
-        name = f"{self.name}-{self._count - 1}" if ordinal else f"{self.name}-{self.revision}-{self._count:05d}"
-        return Pod(name, self.labels, now)
+        if self.has_ordinals:
+            taken = {pod.name for pod in self.pods}
+            name = next(filterfalse(taken.__contains__, (f"{self.name}-{number}" for number in count())))
+        else:
+            self._count += 1
+            name = f"{self.name}-{self.revision}-{self._count:05d}"
+        return Pod(name, self.labels, now, revision=self.revision)
+
+    @property
+    def has_ordinals(self) -> bool:
+        return self.kind.kind == "StatefulSet"
+
+    @property
+    def updated(self) -> int:
+        """Pods made from the newest template."""
+        return sum(pod.revision == self.revision for pod in self.living)
 
     def advance(self, now: float, timings: Timings) -> bool:
         """Whether its status is another than before."""
         self.pods = [pod for pod in self.pods if pod.ends is None or pod.ends > now]
-        most = self.replicas if self.quota is None else min(self.replicas, self.quota)
+        extra = self._replace_the_old(now, timings)
+        most = self.replicas + extra if self.quota is None else min(self.replicas + extra, self.quota)
         while len(self.living) < most:
             self.pods.append(self._new_pod(now))
-        while len(self.living) > self.replicas:
-            # As ReplicaSets choose: one that is not ready, then the lowest deletion cost, then the youngest.
-            gone = min(
-                self.living,
-                key=lambda pod: (self.ready(pod, now, timings), int(pod.annotations.get(_COST, "0")), -pod.born),
-            )
-            gone.ends = now + timings.ending
-        shown = (self.generation, len(self.living), self.ready_count(now, timings), int(self.lacks_quota))
+        while len(self.living) > self.replicas + extra:
+            self._end_one(self.living, now, timings)
+        ready = self.ready_count(now, timings)
+        shown = (self.generation, len(self.living), self.updated, ready, int(self.lacks_quota))
         changed, self._shown = shown != self._shown, shown
         return changed
+
+    def _replace_the_old(self, now: float, timings: Timings) -> int:
+        """One step of a rollout; how many pods it may have beside `replicas` now.
+
+        A Deployment makes a new pod first (maxSurge 1, maxUnavailable 0; 25% of up to 4 is rounded to these), and a
+        StatefulSet ends an old one first.
+        """
+        makes_first = not self.has_ordinals
+        least_ready = self.replicas if makes_first else self.replicas - 1
+        old = [] if self.paused else [pod for pod in self.living if pod.revision != self.revision]
+        while old:
+            are_ready = all(self.ready(pod, now, timings) for pod in old)
+            if are_ready and self.ready_count(now, timings) <= least_ready:
+                return 1 if makes_first else 0
+            self._end_one(old, now, timings)
+            old = [pod for pod in old if pod.ends is None]
+        return 0
+
+    def _end_one(self, pods: list[Pod], now: float, timings: Timings) -> None:
+        """As a ReplicaSet chooses: one that is not ready, then the lowest deletion cost, then the youngest.
+
+        A StatefulSet goes by the highest ordinal alone.
+        """
+        if self.has_ordinals:
+            gone = max(pods, key=lambda pod: int(pod.name.rpartition("-")[2]))
+        else:
+            gone = min(
+                pods,
+                key=lambda pod: (self.ready(pod, now, timings), _cost(pod.annotations.get(_COST, "0")), -pod.born),
+            )
+        gone.ends = now + timings.ending
 
     @property
     def lacks_quota(self) -> bool:
@@ -132,6 +183,12 @@ class Cluster:
             workload.replicas = replicas
             workload.generation += 1
             self.touch(workload)
+
+    def roll_out(self, workload: Workload) -> None:
+        """Its template was changed: new pods replace the old ones, bit by bit."""
+        workload.revision += 1
+        workload.generation += 1
+        self.touch(workload)
 
     def of(self, kind: Kind, namespace: str | None = None) -> Iterator[Workload]:
         """All of that kind, in a namespace or in all of them."""

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from controller.fake_kubernetes.api import Api
 from controller.fake_kubernetes.cluster import Cluster
+from controller.fake_kubernetes.handler import Handler
 from controller.fake_kubernetes.timings import Timings
 
 TOKEN = "fake-token-of-a-service-account"  # noqa: S105  # it opens nothing but the fake
@@ -29,7 +30,7 @@ class FakeKubernetes:
     async def listen(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Raises OSError: the address cannot be bound."""
         app = web.Application(client_max_size=4_000_000)
-        app.router.add_route("*", "/{path:.*}", self.api.handle)
+        app.router.add_route("*", "/{path:.*}", Handler(self.api).handle)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from controller.fake_kubernetes.answers import Answer, status
+
 KINDS = {
     "401": "Unauthorized: the token has expired",
     "403": "Forbidden",
@@ -48,6 +50,16 @@ class Fault:
     def matches(self, method: str, path: str) -> bool:
         what = "change" if method in {"PATCH", "PUT"} else "read"
         return self.on in {"any", what} or ("/" in self.on and self.on in path)
+
+    @property
+    def answer(self) -> Answer | None:
+        """What is sent instead of carrying the request out; None: another answer, or none, or the right one later."""
+        if self.kind == "html":
+            return Answer(502, b"<html><h1>502 Bad Gateway</h1></html>", {"Content-Type": "text/html"})
+        if self.kind not in REASONS:
+            return None
+        headers = {"Retry-After": str(round(self.seconds))} if self.kind == "429" else {}
+        return status(int(self.kind), REASONS[self.kind], f"a fault on order: {REASONS[self.kind]}", headers)
 
 
 class Faults:

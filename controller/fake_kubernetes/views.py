@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 from controller.fake_kubernetes.cluster import Cluster, Pod, Workload, since
 from controller.fake_kubernetes.kinds import DEPLOYMENT
@@ -43,7 +44,7 @@ def pod(cluster: Cluster, one: Workload, which: Pod) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "name": which.name,
         "namespace": one.namespace,
-        "uid": f"{one.uid[:-12]}{abs(hash(which.name)) % 10**12:012d}",
+        "uid": f"{one.uid[:-12]}{crc32(which.name.encode()):012d}",
         "labels": which.labels,
         "annotations": which.annotations,
         "resourceVersion": str(one.version),
@@ -113,10 +114,11 @@ def _status(cluster: Cluster, one: Workload) -> dict[str, Any]:
     ready, every = one.ready_count(cluster.now, cluster.timings), len(one.living)
     if not one.kind.builtin:
         return {"replicas": every, "selector": ",".join(f"{key}={value}" for key, value in one.labels.items())}
-    counts = {"replicas": every, "updatedReplicas": every, "readyReplicas": ready, "availableReplicas": ready}
+    counts = {"replicas": every, "updatedReplicas": one.updated, "readyReplicas": ready, "availableReplicas": ready}
     status: dict[str, Any] = {"observedGeneration": one.generation, **{key: n for key, n in counts.items() if n}}
     if one.kind is DEPLOYMENT:
-        status["conditions"] = [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]
+        reason = "NewReplicaSetAvailable" if one.updated == every else "ReplicaSetUpdated"
+        status["conditions"] = [{"type": "Progressing", "status": "True", "reason": reason}]
         if one.lacks_quota:
             message = f'pods "{one.name}-" is forbidden: exceeded quota: compute, limited: pods={one.quota}'
             failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}

@@ -38,6 +38,8 @@ class Board:
         self._epoch: int | None = None
         self._known: dict[str, _Known] = {}
         self._counts: dict[str, int] = {}
+        self._targets = policy.target_ids
+        self._seen: Mapping[str, Replicas | Unavailable] | None = None
         self._filling = asyncio.Lock()
 
     @property
@@ -67,9 +69,15 @@ class Board:
         self._known[worker] = _Known(history.spent, history.count, history.change)
 
     def see(self, readings: Mapping[str, Replicas | Unavailable]) -> None:
-        """The platform's newest reading, by target; what cannot be read keeps its last known count."""
-        for worker, policy in self._policy.workers.items():
-            reading = readings.get(policy.target.key)
+        """The platform's newest reading, by target; what cannot be read keeps its last known count.
+
+        Each of its workers' passes brings the same reading, which is looked through once.
+        """
+        if not self.is_needed or readings is self._seen:
+            return
+        self._seen = readings
+        for worker, target in self._targets.items():
+            reading = readings.get(target)
             if isinstance(reading, Replicas):
                 self._counts[worker] = reading.configured
 

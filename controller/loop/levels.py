@@ -136,8 +136,17 @@ _ROWS: tuple[tuple[str, Level, str], ...] = (
         "contended",
         "warning",
         (
-            "for the third time within an hour, the count was changed from outside right after the controller had "
-            "changed it: something else scales the service too; then at most once a minute"
+            "something else sets the count, too: the platform shows what (`reason`: Contended), or for the third time "
+            "within an hour the count was changed from outside right after the controller had changed it; then at most "
+            "once a minute"
+        ),
+    ),
+    (
+        "busy_unknown",
+        "warning",
+        (
+            "which instances hold jobs could not be read, or not be told to the platform, so a scale-down went by how "
+            "many jobs run, see docs/queues.md#how-is-it-known-who-holds-a-job; once a minute at most"
         ),
     ),
     ("workers_crash", "error", "workers crash and none runs, see docs/reasons.md#which-faults-can-a-service-have"),

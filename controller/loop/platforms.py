@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 
 from controller.core.model import Change, Replicas
-from controller.core.ports import Platform, Receipt, Requests, Source, Unavailable
+from controller.core.ports import Chooser, Platform, Receipt, Requests, Source, Unavailable
 from controller.policy import Policy
 
 
@@ -46,6 +46,9 @@ class Platforms:
     def requests(self) -> Requests | None:
         """Of the first that limits them."""
         return next(filter(None, (platform.requests() for platform in self._used)), None)
+
+    def chooser(self, service: str) -> Chooser | None:
+        return self.of(service).chooser(service)
 
 
 async def read(platform: Platform, targets: Iterable[str]) -> Mapping[str, Replicas | Unavailable]:

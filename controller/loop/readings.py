@@ -51,7 +51,9 @@ def nothing_beside(*_: object) -> None:
     """No shadow policy reads along."""
 
 
-def request_of(policy: WorkerPolicy, service: ServiceTime | None, start_up_s: float | None) -> DepthRequest:
+def request_of(
+    policy: WorkerPolicy, service: ServiceTime | None, start_up_s: float | None, *, holders: bool = False
+) -> DepthRequest:
     """Of the one queue of the policy. start_up_s: as measured; None: unknown."""
     return DepthRequest(
         policy.only_queue,
@@ -59,6 +61,7 @@ def request_of(policy: WorkerPolicy, service: ServiceTime | None, start_up_s: fl
         enough(policy, service),
         all_busy(policy),
         ahead_s(policy, start_up_s),
+        holders,
     )
 
 
@@ -85,8 +88,11 @@ class QueueReader:
         report: Report,
         *,
         beside: Beside = nothing_beside,
+        holders: bool = False,
     ) -> None:
+        """holders: asks who holds jobs, because the worker's platform can use it."""
         self._worker = worker
+        self._holders = holders
         self._beside = beside
         self._policy = policy
         self._source = queue.source
@@ -106,7 +112,7 @@ class QueueReader:
 
     def _request(self, name: str, one: _One) -> DepthRequest:
         service = one.job_time.known
-        own = request_of(one.policy, service, self.start_up_s)
+        own = request_of(one.policy, service, self.start_up_s, holders=self._holders)
         return for_both(own, self._beside(self._worker, name, service, self.start_up_s))
 
     async def completed(self, answers: Answers) -> QueueReading:

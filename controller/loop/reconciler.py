@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from controller.core import history
 from controller.core.allowed import of_the_hour
@@ -24,6 +24,7 @@ from controller.core.model import Change, History, Lease, Rate, RateUnread, Reco
 from controller.core.pauses import WayDown
 from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import (
+    Chooser,
     Clock,
     CycleNote,
     Journal,
@@ -57,6 +58,9 @@ from controller.loop.platforms import Platforms
 from controller.loop.pool_status import PoolStatus
 from controller.loop.readings import QueueReading
 from controller.policy import WorkerPolicy
+
+if TYPE_CHECKING:
+    from controller.loop.idle_first import IdleFirst
 
 _MOST_UNSENT = 100
 """More changes than this cannot be tried while one of them may still stand open in the journal."""
@@ -151,6 +155,9 @@ class Reconciler:
         """What quick checks recommended since the last pass that read both queue and platform."""
         self._throttles: dict[str, Throttle] = {}
         self._last_pass: LastPass | None = None
+        chooser = self.platform.chooser(policy.target.key)
+        self._idle_first = None if chooser is None else _idle_first(worker, chooser, ports)
+        """None: the platform chooses by itself which instances go."""
 
     def adopted(self, policy: WorkerPolicy, gap: float, board: Board | None = None) -> Reconciler:
         """One with another policy for the same service, which knows what this one knows of its changes."""
@@ -222,7 +229,7 @@ class Reconciler:
         self.recalled, self.was_woken = recalled, False
         await self._fill_the_board(0)
         rate = await self._read_usage(account, reading, _silent)
-        planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=0)
+        planned = await self._plan_idle_first(account, reading, queue, recalled, rate=rate, epoch=0, acts=False)
         self._enter(account, planned, recalled)
         observed, by = planned.observed, planned.decided_by
         rules = () if observed is None else trail(planned.policy, observed, by, recalled.now)
@@ -272,12 +279,31 @@ class Reconciler:
         self.start_up_s, self.recalled = recalled.history.start_up_s, recalled
         await self._fill_the_board(lease.epoch)
         rate = await self._read_usage(account, reading, self._ports.report)
-        planned = self._plan(account, reading, queue, recalled, rate=rate, epoch=lease.epoch)
+        planned = await self._plan_idle_first(account, reading, queue, recalled, rate=rate, epoch=lease.epoch)
         return await self._carry_out(account, planned, recalled, lease)
 
     async def _fill_the_board(self, epoch: int) -> None:
         if self._board is not None:
             await self._board.fill(self._ports.journal, epoch)
+
+    async def _plan_idle_first(
+        self,
+        account: Account,
+        reading: Replicas | Unavailable,
+        queue: QueueReading,
+        recalled: Recalled,
+        *,
+        rate: Rate,
+        epoch: int,
+        acts: bool = True,
+    ) -> Plan:
+        """acts: what goes is told to the platform now, before the change is recorded: it changes no count."""
+
+        def planned(reading: Replicas | Unavailable) -> Plan:
+            return self._plan(account, reading, queue, recalled, rate=rate, epoch=epoch)
+
+        first = planned(reading)
+        return first if self._idle_first is None else await self._idle_first.planned(first, planned, acts=acts)
 
     def _plan(
         self,
@@ -516,6 +542,12 @@ class Reconciler:
             return RateUnread(str(unavailable))
         throttle.over()
         return account.rate
+
+
+def _idle_first(worker: str, chooser: Chooser, ports: Ports) -> IdleFirst:
+    from controller.loop.idle_first import IdleFirst  # noqa: PLC0415  # on most platforms nothing needs it
+
+    return IdleFirst(worker, chooser, ports.clock, ports.report)
 
 
 def _silent(_: str, /, **__: object) -> None:

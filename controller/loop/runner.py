@@ -37,6 +37,7 @@ _FRESH_S = 1.0
 """A depth that was read longer ago than this, because the platform was slow, is read again before it is used."""
 _PATIENCE_S = 1.0
 """Seconds that the other workers wait for a queue with a timeout of its own, before they go on without it."""
+_REPORTS_AT_ONCE = 50
 Readings = Mapping[str, Replicas | Unavailable]
 Listener = Callable[[Cycle, Mapping[str, float], Mapping[str, float]], None]
 """A cycle, what failed for its worker before it, by name, and since when; and the same after it."""
@@ -104,7 +105,16 @@ class Runner:
         return self._fixed_gap or 3 * self._policy.interval + 1
 
     def _reader(self, name: str, worker: WorkerPolicy) -> QueueReader:
-        return QueueReader(name, worker, self._ports.queue, self._ports.clock, self._ports.report, beside=self._beside)
+        ports, target = self._ports, worker.target.key
+        return QueueReader(
+            name,
+            worker,
+            ports.queue,
+            ports.clock,
+            ports.report,
+            beside=self._beside,
+            holders=ports.on(target).platform.chooser(target) is not None,
+        )
 
     async def adopt(self, policy: Policy, also: Callable[[], object]) -> None:
         """Goes on with this policy from the next turn on; returns once it does. A cycle that has begun is finished.
@@ -294,8 +304,10 @@ class Runner:
         }
         done = await self._wait_for(begun, waits=waits, late=lambda ended: self._report_cycle(ended.result()))
         cycles = [one.result() for one in done.values()]
-        for cycle in cycles:
+        for number, cycle in enumerate(cycles, start=1):
             self._report_cycle(cycle)
+            if number % _REPORTS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # probes and the lease do not wait for the lines of a thousand workers
         if lease is not None:
             await self._publish(lease)
         return cycles

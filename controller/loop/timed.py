@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from controller.core.model import Change, History, Lease, QueueDepth, Replicas, ServiceTime
 from controller.core.ports import (
+    Chooser,
     Clock,
     DepthRequest,
     Journal,
@@ -79,6 +80,9 @@ class TimedPlatform(_Timed):
 
     def requests(self) -> Requests | None:
         return self._platform.requests()
+
+    def chooser(self, service: str) -> Chooser | None:
+        return self._platform.chooser(service)
 
 
 class TimedJournal(_Timed):

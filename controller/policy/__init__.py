@@ -41,7 +41,7 @@ from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
 from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget, SwarmTarget
-from controller.policy.types import Quantity, Share
+from controller.policy.types import Quantity, Share, is_near
 
 __all__ = [
     "ARMS",
@@ -86,6 +86,7 @@ __all__ = [
     "described_keys",
     "dotted",
     "effective",
+    "is_near",
     "is_own",
     "json_schema",
     "little_effects",

@@ -53,6 +53,12 @@ def _address(value: str) -> str:
     return value
 
 
+def _same_for_all(address: str) -> str:
+    """Scheme and host are the same in any case; path and query are not."""
+    parts = urlsplit(address)
+    return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
+
+
 def _limited(seconds: float) -> float:
     if not SHORTEST_S <= seconds <= LONGEST_S:
         problem = f"must be {SHORTEST_S:.0f}s to {LONGEST_S:.0f}s: another leader waits no longer for a change to show"
@@ -61,7 +67,8 @@ def _limited(seconds: float) -> float:
 
 
 Argv = Annotated[tuple[str, ...], BeforeValidator(_argv), WithJsonSchema(_ITEMS)]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+Variable = Annotated[str, StringConstraints(pattern=VARIABLE)]
 """The name of an environment variable."""
 Address = Annotated[
     str,
@@ -136,7 +143,7 @@ class CommandTarget(Part):
     def ident(self) -> str:
         if self.name is not None:
             return self.name
-        written = self.url if self.url is not None else json.dumps(self.scale)
+        written = _same_for_all(self.url) if self.url is not None else json.dumps(self.scale)
         return hashlib.sha256(str(written).encode()).hexdigest()[:16]
 
     @property

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from controller.core.text import bounds
 from controller.core.text.masking import CUT
 from controller.policy.document import Document, Path
+from controller.policy.targets import SPELLINGS
 from controller.policy.types import Part, keys_of, part_at
 
 
@@ -65,7 +66,7 @@ _WORDS: Mapping[str, str] = {
     "less_than_equal": "must be at most {le}, not {shown}",
     "string_too_long": "is longer than {max_length} characters; shorten it",
     "int_parsing_size": "must be a whole number, not {shown}",
-    "string_pattern_mismatch": "a worker's name may have letters, digits, '-', '_' and '.' only, at most 63",
+    "string_pattern_mismatch": "{shown} {spelling}",
     "string_type": "must be a text, not {shown}; put it in quotes",
     "string_too_short": "is empty",
     "string_unicode": "{shown} holds a character that cannot be printed; leave it out",
@@ -85,12 +86,17 @@ _WORDS: Mapping[str, str] = {
 }
 
 
+_NAME = "is no name; it may have letters, digits, '-', '_' and '.' only, at most 63"
+"""Of what has the pattern of types.Name, such as a worker's name."""
+
+
 def _words(document: Document, path: Path, details: ErrorDetails, keys_at: KeysAt) -> str:
     if details["type"] == "extra_forbidden":
         return _unknown_key(str(path[-1])[: bounds.VALUE], keys_at(path[:-1]))
     shown = _shown(document, path, details["input"])
     words = _WORDS.get(details["type"], "{msg}")
-    return words.format(shown=shown, msg=details["msg"], **_bounds(details))
+    spelling = SPELLINGS.get(details.get("ctx", {}).get("pattern", ""), _NAME)
+    return words.format(shown=shown, msg=details["msg"], spelling=spelling, **_bounds(details))
 
 
 def _bounds(details: ErrorDetails) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import difflib
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
@@ -19,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from controller.core.notices import BY_DEFAULT, Kind
 from controller.core.text import bounds
 from controller.policy.document import Document, Path
-from controller.policy.types import Duration, IfUnset, Name, Part, web_address
+from controller.policy.types import Duration, IfUnset, Name, Part, is_near, web_address
 
 MOST_TARGETS = 10
 _LONGEST = 2_000
@@ -229,15 +228,6 @@ def notify_warnings(targets: Sequence[Target], document: Document) -> Iterator[t
                 name = {"slack": "SLACK_URL", "webhook": "ALERT_URL"}.get(key, "ALERT_SECRET")
                 yield document.place(path), f"is a secret, and stands in the file; put it into a variable: ${{{name}}}"
         parts = web_address(target.address)
-        if parts is not None and parts.scheme == "http" and not _is_near(parts.hostname or ""):
+        if parts is not None and parts.scheme == "http" and not is_near(parts.hostname or ""):
             words = "is http://, so that everybody on the way can read the messages and the address; write https://"
             yield document.place(("notify", index, target.kind)), words
-
-
-def _is_near(host: str) -> bool:
-    """Whether a name can only be that of a machine in the same network."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".localhost", ".internal", ".local"))
-    return address.is_private or address.is_loopback

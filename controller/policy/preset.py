@@ -28,7 +28,7 @@ LONGEST_SQL = 20_000
 _MOST_SPELLED = 1_000_000
 ARMS = ("ready", "processing", "scheduled", "failed", "held", "finished")
 """Where a row of a library's can be."""
-_EXPRESSIONS = ("soon", "since", "oldest", "alive", "claimed_at", "began", "common")
+_EXPRESSIONS = ("soon", "since", "oldest", "alive", "claimed_at", "began", "held_by", "common")
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 _OF_NAMES = frozenset({"prefix", "queue"})
 _OF_CHANNELS = frozenset({"schema", "prefix", "queue", "schema_sha224"})
@@ -72,11 +72,12 @@ class Form(Part):
 
     since: when a ready job became ready. oldest: a scalar query for the age of the oldest ready job in seconds, where
     since cannot say it; {ready} in it is the query of all ready rows. alive: true for a processing job that is still
-    being worked on; {stale} in it is an interval. claimed_at: when a processing job was claimed, or last showed a
-    sign of life. began: when the work on it was begun, where claimed_at does not say it. common: a WITH query that
-    the parts use. keeps_claims_of_the_dead: the parts know no sign of life, so that a dead worker's job counts as
-    processing until its row is changed, or by queue.stale_after. words: conditions that the parts share, written
-    {word} in them; a word may use those above it. Once the file is read, they are spelled out.
+    being worked on; {stale} in it is an interval. claimed_at: when a processing job was claimed, or last showed a sign
+    of life. began: when the work on it was begun, where claimed_at does not say it. held_by: who holds a processing
+    job, if that text has the name of the worker's host in it. common: a WITH query that the parts use.
+    keeps_claims_of_the_dead: the parts know no sign of life, so that a dead worker's job counts as processing until its
+    row is changed, or by queue.stale_after. words: conditions that the parts share, written {word} in them; a word may
+    use those above it. Once the file is read, they are spelled out.
     """
 
     model_config = ConfigDict(defer_build=True)  # built with the first preset: most controllers read none
@@ -94,6 +95,7 @@ class Form(Part):
     alive: Sql | None = None
     claimed_at: Sql | None = None
     began: Sql | None = None
+    held_by: Sql | None = None
     common: Sql | None = None
     keeps_claims_of_the_dead: bool = False
     needs: Texts = ()

@@ -140,6 +140,8 @@ class Columns(Part):
     """of a table: when a job was done, for the service time"""
     updated_at: Time | None = None
     """of a table: when a row was last changed; used if there is no completed_at"""
+    locked_by: Annotated[Identifier | None, IfUnset("locked_by or worker_id, if there is one")] = None
+    """of a table: who holds a job, see docs/queues.md#how-is-it-known-who-holds-a-job"""
     priority: Identifier | None = None
     """of a table: the column that workers order their claims by; checked to exist, otherwise unused"""
 

@@ -9,21 +9,45 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol
 
-from pydantic import StringConstraints, ValidationError
+from pydantic import AfterValidator, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
-from controller.policy.command import CommandTarget
+from controller.policy.command import VARIABLE, CommandTarget
 from controller.policy.types import Part, Word
 
 SERVICE = "service"
 # Lengths are not in the patterns, nor \w: a compiled {0,61} or the letters of all languages take a megabyte in all.
-_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-DnsLabel = Annotated[str, StringConstraints(max_length=63, pattern=rf"^{_LABEL}$")]
-DnsName = Annotated[str, StringConstraints(max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
+_PART = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_LABEL = rf"^{_PART}$"
+_DNS = rf"^{_PART}(\.{_PART})*$"
+_SWARM = r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$"
+_CLASS = r"^[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?$"
+SPELLINGS: Mapping[str, str] = {
+    _LABEL: "may have lower-case letters, digits and '-' only, as Kubernetes' names do",
+    _DNS: "may have lower-case letters, digits, '-' and '.' only, as Kubernetes' names do",
+    _SWARM: "may have letters, digits, '-' and '_' only, as Docker's names do",
+    _CLASS: "must be MODULE:CLASS, or the name of an entry point",
+    VARIABLE: "must be the name of a variable: letters, digits and '_'",
+}
+"""What to say of a text that does not match, by the pattern."""
+_WITHOUT_GROUP = "replicationcontrollers"
+"""The one resource of the core group, which has no name, that can be scaled."""
+
+
+def _with_group(resource: str) -> str:
+    """Otherwise `deployments` and `deployments.apps` could be two workers' targets, and the one thing."""
+    if "." in resource or resource == _WITHOUT_GROUP:
+        return resource
+    fix = "write it as `kubectl api-resources` names it with its group, such as deployments.apps"
+    raise PydanticCustomError("word", "{text}", {"text": f"has no group; {fix}"})
+
+
+DnsLabel = Annotated[str, StringConstraints(max_length=63, pattern=_LABEL)]
+DnsName = Annotated[str, StringConstraints(max_length=253, pattern=_DNS)]
 """A DNS subdomain as Kubernetes checks it (RFC 1123): its parts have no length of their own."""
-SwarmName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$")]
-ClassName = Annotated[
-    str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?$")
-]
+Resource = Annotated[DnsName, AfterValidator(_with_group)]
+SwarmName = Annotated[str, StringConstraints(max_length=63, pattern=_SWARM)]
+ClassName = Annotated[str, StringConstraints(max_length=200, pattern=_CLASS)]
 
 
 class Given(Protocol):
@@ -43,7 +67,7 @@ class KubernetesTarget(Part):
 
     namespace: DnsLabel = "default"
     """the namespace that it is in"""
-    resource: DnsName = "deployments.apps"
+    resource: Resource = "deployments.apps"
     """what kind it is, as `kubectl api-resources` names it with its group: `deployments.apps`,
     `statefulsets.apps`, `rollouts.argoproj.io`, or any other resource with a scale subresource
     """

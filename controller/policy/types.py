@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
@@ -209,3 +210,12 @@ def web_address(address: str) -> SplitResult | None:
     except (ValueError, UnicodeError):
         return None
     return parts if is_one else None
+
+
+def is_near(host: str) -> bool:
+    """Whether a name can only be that of a machine in the same network."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".internal", ".local"))
+    return address.is_private or address.is_loopback

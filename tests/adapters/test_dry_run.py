@@ -15,7 +15,7 @@ from controller.adapters.dry_run import DryRunJournal, DryRunLeases, DryRunPlatf
 from controller.adapters.redis.connection import Client
 from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
-from controller.core.model import Change, Lease, QueueDepth, RateUsage, Replicas, ServiceState, Shares
+from controller.core.model import Change, Instances, Lease, QueueDepth, RateUsage, Replicas, ServiceState, Shares
 from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import Bid, Journal, Receipt, Retention, Unavailable
 from controller.core.reasons import Reason
@@ -164,11 +164,21 @@ class Untouchable:
     async def used(self, limit: RateLimit) -> RateUsage:
         return RateUsage(7, limit.rpm)
 
+    def chooser(self, service: str) -> Untouchable:
+        return self
+
+    async def instances(self) -> Instances:
+        return Instances(("a",))
+
 
 async def test_no_change_and_no_share_is_sent() -> None:
     untouchable: Any = Untouchable()
     change, shown = Change("c", 1, 1, 3, at=0.0), Replicas(1, 1, 1, ServiceState.RUNNING)
     assert await DryRunPlatform(untouchable).scale("svc", change, shown) is Receipt.DRY_RUN
+    chooser = DryRunPlatform(untouchable).chooser("svc")
+    assert chooser is not None
+    assert (await chooser.instances()).staying == ("a",)
+    await chooser.keep(("a",), change)
     rate_limit = DryRunRateLimit(untouchable)
     await rate_limit.share(RateLimit(rpm=60), Shares(60, 20, 5))
     assert (await rate_limit.used(RateLimit(rpm=60))).used == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from controller.adapters.clock import SystemClock
 from controller.adapters.own import SOURCE
 from controller.adapters.own.platform import OwnPlatforms
-from controller.adapters.own.settings import OwnAccess
+from controller.adapters.own.settings import OWN, OwnAccess
 from controller.config.platform import Opening
-from controller.core.ports import NotSent, Unavailable
+from controller.core.ports import LeaseLost, NotSent, Unavailable
 from controller.core.problems import ConfigurationError
 from controller.core.text.masking import Masker
 from controller.policy import Policy
@@ -73,3 +74,115 @@ async def test_its_faults_are_named_as_those_of_one_dependency_and_say_whose_the
     assert (reading.source, reading.text) == (SOURCE, "theirs:Failing: is away")
     with pytest.raises(NotSent, match="theirs:Failing: is away"):
         await platform.scale(key, intent_to(1), reading)
+
+
+WRONG = """
+from controller.core.ports import LeaseLost, Receipt
+
+class Right:
+    def __init__(self, opening): pass
+    def serve(self, policy): pass
+    def requests(self): return None
+    async def close(self): pass
+    async def observe(self, services): return {}
+    async def scale(self, service, change, observed): return Receipt.ACCEPTED
+
+class Raises(Right):
+    async def observe(self, services): raise OSError("no route")
+    async def scale(self, service, change, observed): raise OSError("no route")
+
+class GivesLess(Right):
+    async def scale(self, service, change, observed): pass
+
+class GivesNumbers(Right):
+    async def observe(self, services): return dict.fromkeys(services, 3)
+    async def scale(self, service, change, observed): return True
+
+class NotAsync(Right):
+    def observe(self, services): return {}
+    def scale(self, service, change, observed): return Receipt.ACCEPTED
+
+class LostTheLease(Right):
+    async def scale(self, service, change, observed): raise LeaseLost("of another")
+
+class Half:
+    def __init__(self, opening): pass
+    async def observe(self, services): return {}
+    requests = 3
+"""
+
+
+@pytest.fixture
+def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "observe", "scale"),
+    [
+        pytest.param(
+            "Raises", r"OSError: no route \(wrong.py:13\)", r"OSError: no route \(wrong.py:14\)", id="an error"
+        ),
+        pytest.param("GivesLess", "gave nothing for t, not Replicas", "gave nothing, not a Receipt", id="nothing"),
+        pytest.param("GivesNumbers", "gave a value of type int for t", "of type bool, not a Receipt", id="a number"),
+        pytest.param("NotAsync", "TypeError: .*await", "TypeError: .*await", id="no coroutine"),
+    ],
+)
+async def test_what_a_platform_may_not_do_is_a_fault_of_its_own_and_never_ends_a_cycle(
+    wrong: None, name: str, observe: str, scale: str
+) -> None:
+    platform, key = opened(f"wrong:{name}"), f"platform:wrong:{name}/t"
+    reading: Any = (await platform.observe([key]))[key]
+    assert re.search(f"^the platform of your own: wrong:{name}: observe .*{observe}", str(reading))
+    with pytest.raises(Unavailable, match=f"wrong:{name}: scale .*{scale}") as unknown:
+        await platform.scale(key, intent_to(1), reading)
+    assert not isinstance(unknown.value, NotSent), "it may have been done"
+
+
+async def test_a_lease_that_a_platform_found_lost_is_no_fault_of_it(wrong: None) -> None:
+    platform, key = opened("wrong:LostTheLease"), "platform:wrong:LostTheLease/t"
+    reading: Any = (await platform.observe([key]))[key]
+    with pytest.raises(LeaseLost):
+        await platform.scale(key, intent_to(1), reading)
+
+
+def test_a_class_without_a_method_that_is_needed_is_refused_at_the_start(wrong: None) -> None:
+    with pytest.raises(
+        ConfigurationError, match="wrong:Half cannot be loaded: it has no scale, requests, serve, close;"
+    ):
+        opened("wrong:Half")
+
+
+async def test_an_installed_package_names_its_class_by_an_entry_point(wrong: None, tmp_path: Path) -> None:
+    for number, package in enumerate(("mine", "other")):
+        info = tmp_path / f"{package}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        points = ["both = wrong:Right", *(["cloud = wrong:Right"] if not number else [])]
+        (info / "entry_points.txt").write_text("\n".join(["[worker_autoscaler.platforms]", *points, ""]))
+    platform = opened("cloud")
+    assert "cloud: observe gave nothing" in str((await platform.observe(["platform:cloud/t"]))["platform:cloud/t"])
+    for use, says in (("both", "several packages have"), ("neither", "no installed package has")):
+        with pytest.raises(ConfigurationError, match=f"{use} cannot be loaded: {says} an entry point of that name"):
+            opened(use)
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        ("wrong:Anything", None),
+        (
+            "no_such_module:Platform",
+            "module no_such_module is not found; put its folder into PYTHONPATH, or install it",
+        ),
+        ("no_such_package.cloud:Platform", "module no_such_package.cloud is not found; put"),
+        ("neither", "no installed package has an entry point of that name in worker_autoscaler.platforms; or write"),
+    ],
+)
+def test_a_module_that_is_not_there_is_told_with_its_place_before_it_is_loaded(
+    wrong: None, use: str, says: str | None
+) -> None:
+    found = list(OWN.problems(policy(use), {}))
+    assert [place for place, _ in found] == ([("workers", "w0", "platform", "use")] if says else [])
+    assert all(says is not None and text.startswith(says) for _, text in found)

@@ -189,7 +189,7 @@ async def _measure(seconds: float, streams: int, rate: float) -> int:
 async def _under_load(pid: int, port: int, cycles: Cycles, load: tuple[float, int, float]) -> int:
     seconds, streams, rate = load
     calm, rest = cycles.latest_s(0.0), sample(pid).memory_kb
-    since, cpu = time.time(), _cpu_s(pid)
+    since, cpu = time.time(), cpu_s(pid)
     arguments = (
         "--as-clients-of",
         str(port),
@@ -208,7 +208,7 @@ async def _under_load(pid: int, port: int, cycles: Cycles, load: tuple[float, in
     while not talking.done():
         most = max(most, sample(pid).memory_kb)
         await asyncio.sleep(0.5)
-    late, used = cycles.latest_s(since), _cpu_s(pid) - cpu
+    late, used = cycles.latest_s(since), cpu_s(pid) - cpu
     counted = json.loads(talking.result()[0])
     await asyncio.sleep(5)
     after = sample(pid).memory_kb
@@ -225,7 +225,7 @@ async def _under_load(pid: int, port: int, cycles: Cycles, load: tuple[float, in
     return int(late > LATE_S or most - rest > MOST_MB * 1024)
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

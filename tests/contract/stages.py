@@ -1,7 +1,8 @@
 """Platforms on which the contract is tested: each with two targets that run, and another hand that changes counts.
 
 A real API server is one, too: CONTRACT_KUBECONFIG names its kubeconfig, CONTRACT_TARGETS two targets in it, such as
-`default/workers.example.com/a default/workers.example.com/b`. What only a fake can do wrong is left out there.
+`default/workers.example.com/a default/workers.example.com/b`. What only a fake can do wrong is left out there. With
+CONTRACT_PODS=1, a count has to become running: there are nodes, and the image stays up.
 """
 
 from __future__ import annotations
@@ -162,7 +163,8 @@ async def on_a_real_one() -> AsyncIterator[Stage]:
         path = f"{await platform.resources.path(namespace, resource, name)}/scale"
         await platform.client.patch(path, {"spec": {"replicas": count}}, intent_to(count))
 
-    stage = Stage(platform, keys[0], keys[1], keys[2], lead, by_hand, has_pods=False)
+    has_pods = os.environ.get("CONTRACT_PODS") == "1"
+    stage = Stage(platform, keys[0], keys[1], keys[2], lead, by_hand, has_pods=has_pods)
     await by_hand(2)
     yield stage
     lead.is_ours = True

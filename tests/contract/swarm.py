@@ -11,9 +11,9 @@ from uuid import uuid4
 from controller.adapters.swarm.client import SwarmClient
 from controller.adapters.swarm.platform import SwarmPlatform
 from controller.adapters.swarm.settings import load_swarm
+from controller.fake_swarm import FakeEngine
 from controller.policy import Policy
 from tests.contract.stages import WORKER, Lead, Stage
-from tests.fake_swarm import FakeEngine
 from tests.support.engine import Engine
 
 

@@ -11,6 +11,7 @@ from controller.core.ports import LeaseLost, NotSent, Unavailable
 from tests.contract.address import on_an_address
 from tests.contract.stages import IS_REAL, STAGES, Stage
 from tests.contract.swarm import on_a_fake_swarm
+from tests.support.scene import intent_to
 
 pytestmark = [] if IS_REAL else [pytest.mark.virtual_time]
 EVERY = STAGES if IS_REAL else {**STAGES, "Docker Swarm": on_a_fake_swarm, "an address": on_an_address}
@@ -54,6 +55,21 @@ async def test_a_change_that_was_decided_on_an_old_reading_is_not_made(stage: St
     with pytest.raises(NotSent):
         await stage.scale(3, seen=old)
     await stage.shows(4)
+
+
+async def test_where_it_can_be_told_who_is_to_stay_these_stay(stage: Stage) -> None:
+    chooser = stage.platform.chooser(stage.one)
+    if chooser is None or not stage.has_pods:
+        pytest.skip("it chooses by itself which of them go")
+    await stage.scale(4)
+    await stage.shows(4)
+    first, *_, last = (await chooser.instances()).staying
+    for kept in ((first, last), (last,)):
+        await chooser.instances()
+        await chooser.keep(kept, intent_to(len(kept)))
+        await stage.scale(len(kept))
+        await stage.shows(len(kept))
+        assert (await chooser.instances()).staying == kept
 
 
 async def test_who_no_longer_leads_sends_nothing(stage: Stage) -> None:

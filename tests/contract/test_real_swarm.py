@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +18,9 @@ from controller.core.ports import NotSent, Refused
 from tests.contract import test_contract
 from tests.contract.stages import Lead, Stage
 from tests.contract.swarm import on_a_real_swarm, swarm_of
+from tests.demo import test_demo
 from tests.support.engine import WORKER, CannotStartError, Engine, engine
-from tests.support.patience import until
+from tests.support.patience import in_time, until
 from tests.support.scene import intent_to
 
 READS = """
@@ -167,3 +169,16 @@ async def test_a_change_waits_while_an_update_may_roll_back_and_is_refused_while
 
 def script_of(service: dict[str, Any]) -> str:
     return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Command"][-1])
+
+
+short_tmp = test_demo.short_tmp
+
+
+async def test_the_demo_runs_there_and_leaves_nothing_behind(real: Engine, short_tmp: Path) -> None:
+    async with test_demo.demo(short_tmp, "--platform", "swarm", "--docker", real.host) as process:
+        await test_demo.line_with(process, test_demo.RUNNING)
+        assert "autoscaler-demo" in str(real.asked("GET", "/services"))
+        process.send_signal(signal.SIGINT)
+        await in_time(process.wait(), "the demo to end")
+    kept = [real.asked("GET", path) for path in ("/services", "/images/json", "/containers/json")]
+    assert "autoscaler-demo" not in str(kept)

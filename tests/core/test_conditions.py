@@ -526,5 +526,13 @@ def test_a_clock_that_is_set_back_makes_nothing_older_than_it_is() -> None:
     assert service.faults(fleet(3, 1), jobs(5), after=61) == [Reason.WORKERS_MISSING]
 
 
-def test_every_condition_has_an_event_and_words_for_its_end() -> None:
-    assert {reason.value for reason in EVENTS} == set(CONDITIONS)
+def test_every_condition_has_an_event_and_each_fault_has_words_for_its_end() -> None:
+    assert {reason.value for reason in EVENTS} == {*CONDITIONS, Reason.CONTENDED.value}
+
+
+def test_what_else_sets_the_count_is_a_warning_with_its_fix_and_no_fault() -> None:
+    seen = replace(fleet(3, 3), contenders=("HorizontalPodAutoscaler web", "ScaledObject web"))
+    (condition,) = conditions(Look(policy(), seen, jobs(5), History(), START, BOUND))
+    assert (condition.reason, condition.degrades, condition.is_told) == (Reason.CONTENDED, False, True)
+    assert condition.words.startswith("HorizontalPodAutoscaler web and ScaledObject web set the count")
+    assert "take the worker out of this policy" in condition.words

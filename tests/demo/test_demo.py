@@ -62,6 +62,7 @@ async def nothing_is_left(children: list[psutil.Process], folder: Path) -> None:
     await until_equal(lambda: os.listdir(folder), [])  # noqa: PTH208  # two levels would be too many
 
 
+RUNNING = r"depth \d+  configured [1-5]  running [1-5]"
 SCALED_UP = r"want \d workers?: 0 → [1-5]"
 
 
@@ -115,7 +116,14 @@ async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: si
 
 
 @pytest.mark.long
-async def test_the_same_demo_runs_on_a_fake_cluster_whose_pods_are_processes() -> None:
-    ran = await autoscaler("demo", "--platform", "kubernetes", "--seconds", "12")
-    assert ran.code == 0, ran.err
-    assert "a fake Kubernetes and the controller start" in ran.out
+@pytest.mark.parametrize(("platform", "title"), [("kubernetes", "Kubernetes"), ("swarm", "Docker Swarm")])
+async def test_the_same_demo_runs_on_a_fake_platform_whose_workers_are_processes(
+    short_tmp: Path, platform: str, title: str
+) -> None:
+    async with demo(short_tmp, "--platform", platform) as process:
+        await line_with(process, f"a fake {title} and the controller start")
+        await line_with(process, RUNNING)
+        children = family(process)
+        process.send_signal(signal.SIGINT)
+        await in_time(process.wait(), "the demo to end")
+    await nothing_is_left(children, short_tmp)

@@ -62,7 +62,7 @@ def test_the_rights_are_those_of_a_cycle_and_of_doctor_and_no_more() -> None:
     assert rights == {
         ("apps", "deployments"): {"get", "list"},
         ("apps", "deployments/scale"): {"get", "patch"},
-        ("", "pods"): {"list"},
+        ("", "pods"): {"list", "patch"},
         ("autoscaling", "horizontalpodautoscalers"): {"list"},
         ("keda.sh", "scaledobjects"): {"list"},
     }

@@ -50,6 +50,7 @@ _NO_CONTROLLER = (
     "controller/demo/",
     "controller/fake_railway/",
     "controller/fake_kubernetes/",
+    "controller/fake_swarm/",
     "controller/simulation/",
 )
 """They write no log of a controller, and what they read of the environment is their own."""

@@ -21,6 +21,8 @@ from controller.demo.servers import Servers
 from controller.doctor import postgres_server as postgres_reach
 from controller.doctor.finding import Finding, Level
 from controller.doctor.report import clocks, examine
+from controller.fake_kubernetes import FakeKubernetes
+from controller.fake_kubernetes import Timings as ClusterTimings
 from tests.support.pooler import pooler, through
 from tests.support.processes import autoscaler
 from tests.support.scene import WORKER, Scene
@@ -44,6 +46,22 @@ async def test_everything_is_looked_at_and_each_worker_by_itself(scene: Scene) -
     assert report.is_well
     assert scene.sent == []
     assert await scene.redis.dbsize() == 0
+
+
+async def test_who_holds_jobs_is_read_for_a_platform_that_can_use_it(scene: Scene, tmp_path: Path) -> None:
+    scene.policy = tmp_path / "policy.yaml"
+    scene.policy.write_text(
+        """
+workers:
+  w: {kubernetes: {name: worker}, queue: {table: generation_job}, max_replicas: 2, tiers: [{replicas: 2}]}
+"""
+    )
+    await scene.jobs(0, processing=1)
+    await scene.queue.execute("UPDATE generation_job SET locked_by = 'worker-1-00001'")
+    async with FakeKubernetes(ClusterTimings()) as fake:
+        fake.begin(1)
+        found = await findings(scene, KUBECONFIG=str(fake.write_kubeconfig(tmp_path / "kubeconfig")))
+    assert found["idle first"].says == "each of the 1 that hold jobs is a pod, so these stay"
 
 
 async def test_two_workers_have_their_own_findings(scene: Scene, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from controller.doctor.any_platform import PlatformAsked
 from controller.doctor.finding import Finding, Level
 from controller.doctor.kubernetes import check_kubernetes
 from controller.fake_kubernetes import FakeKubernetes, Timings
+from controller.fake_kubernetes.kinds import STATEFUL_SET
 from controller.policy import Policy
 from tests.virtual.idle import LoopClock
 
@@ -39,10 +40,13 @@ async def fake() -> AsyncIterator[FakeKubernetes]:
         yield fake
 
 
-async def found(fake: FakeKubernetes) -> dict[str, Finding]:
+async def found(
+    fake: FakeKubernetes, policy: Policy = POLICY, holders: Mapping[str, tuple[str, ...] | None] | None = None
+) -> dict[str, Finding]:
     access = KubernetesAccess(fake.url, token=fake.api.token)
-    platform = KubernetesPlatform(KubernetesClient(access, LoopClock()), POLICY)
-    findings = await check_kubernetes(PlatformAsked(platform, access, 10.0, POLICY.workers, {}, LoopClock()))
+    platform = KubernetesPlatform(KubernetesClient(access, LoopClock()), policy)
+    asked = PlatformAsked(platform, access, 10.0, policy.workers, {}, LoopClock(), holders or {})
+    findings = await check_kubernetes(asked)
     await platform.close()
     return {one.about: one for one in findings.workers["render"]}
 
@@ -86,3 +90,45 @@ async def test_a_target_that_is_not_there_is_an_error(fake: FakeKubernetes) -> N
     fake.cluster.workloads.clear()
     finding = (await found(fake))["target"]
     assert (finding.level, "has no deployments.apps worker" in finding.says) == (Level.ERROR, True)
+
+
+POD = "worker-1-00001"
+
+
+@pytest.mark.parametrize(
+    ("holders", "level", "says"),
+    [
+        pytest.param((f"host:{POD} pid:7",), Level.OK, "each of the 1 that hold jobs is a pod", id="it is a pod"),
+        pytest.param(
+            (POD, "worker-5f3a"),
+            Level.WARNING,
+            f"1 of 2 that hold jobs are no pods, such as 'worker-5f3a' (pods: '{POD}')",
+            id="one is no pod",
+        ),
+        pytest.param(("",), Level.WARNING, "such as jobs without a name", id="jobs name none"),
+        pytest.param((), Level.OK, "no job is in progress now", id="no job is in progress"),
+        pytest.param(None, Level.OK, "the queue does not tell who holds a job", id="the queue cannot tell"),
+    ],
+)
+async def test_it_says_whether_those_who_hold_jobs_are_pods(
+    fake: FakeKubernetes, holders: tuple[str, ...] | None, level: Level, says: str
+) -> None:
+    finding = (await found(fake, holders={"render": holders}))["idle first"]
+    assert (finding.level, says in finding.says) == (level, True), finding
+
+
+async def test_it_says_which_right_idle_pods_first_needs(fake: FakeKubernetes) -> None:
+    fake.api.denied = {"patch pods"}
+    findings = await found(fake, holders={"render": (POD,)})
+    assert findings["rights"].level is Level.OK, "a cycle does not need it"
+    assert (findings["idle first"].level, "lacks patch pods" in findings["idle first"].says) == (Level.WARNING, True)
+
+
+async def test_of_a_stateful_set_it_says_that_its_pods_cannot_be_chosen(fake: FakeKubernetes) -> None:
+    fake.cluster.add("worker", kind=STATEFUL_SET)
+    worker = {
+        **POLICY.workers["render"].model_dump(exclude_unset=True),
+        "kubernetes": {"resource": "statefulsets.apps", "name": "worker"},
+    }
+    finding = (await found(fake, Policy.model_validate({"workers": {"render": worker}})))["idle first"]
+    assert (finding.level, "cannot be chosen" in finding.says) == (Level.OK, True)

@@ -69,6 +69,9 @@ class Service:
     def requests(self) -> Requests:
         return Requests(0, 1000, 3600.0, 0.0)
 
+    def chooser(self, service: str) -> None:
+        """It chooses by itself which replicas go."""
+
 
 def silent(name: str, /, **fields: object) -> None:
     """Ignores the event."""

@@ -53,7 +53,7 @@ def test_every_event_that_is_reported_anywhere_has_a_level() -> None:
     assert elsewhere == [
         "listener.py: event",  # listening and wake_unavailable
         "run.py: event",  # what the listener reports, passed on
-        "plan.py: conditions.EVENTS[fault.reason]",
+        "plan.py: conditions.EVENTS[one.reason]",
         *("reconciler.py: event.name", "reconciler.py: event"),  # of a plan
     ]
 

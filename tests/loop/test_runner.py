@@ -135,6 +135,9 @@ class Services:
     def requests(self) -> Requests:
         return Requests(0, 1000, 3600.0, self.pace_s)
 
+    def chooser(self, service: str) -> None:
+        """It chooses by itself which replicas go."""
+
 
 class Memory:
     """A journal in memory that knows nothing and keeps nothing but what was published."""

@@ -199,7 +199,7 @@ def test_two_dollars_are_one() -> None:
         ("interval: 1ms\n" + dedent(worker()), "policy.yaml:1: interval: '1ms' is shorter than 100ms"),
         ("interval: 10s\n", "policy.yaml:1: workers: is missing"),
         ("workers: {}\n", "policy.yaml:1: workers: is empty"),
-        ("workers: {a b: {}}\n", "a worker's name may have letters, digits"),
+        ("workers: {a b: {}}\n", "'a b' is no name; it may have letters, digits"),
         ("workers:\n  a: [1\n", "policy.yaml:3:1: is not YAML: "),
         ("a: b: c\n", "policy.yaml:1:5: is not YAML: mapping values are not allowed"),
         ("a: !!python/object:os.system {}\n", "policy.yaml:1: has the tag !!python/object:os.system"),

@@ -32,7 +32,7 @@ async def depth(place: Stage, queue: Queue) -> QueueDepth:
     """What the controller itself reads."""
     reader = PostgresQueue(place.reader, timeout_s=PATIENT_S)
     try:
-        return await reader.depth(queue, LIMIT)
+        return await reader.depth(queue, LIMIT, holders=True)
     finally:
         await reader.close()
 
@@ -51,6 +51,8 @@ class PublishedSentences:
     expected: ClassVar[Count] = EVERYTHING
     expected_default_queue: ClassVar[Count] = DEFAULT_QUEUE
     expected_much_later: ClassVar[Count] = ABANDONED
+    holders: ClassVar[tuple[str, ...] | None] = None
+    """Who holds the jobs in work; None: the library does not say it."""
 
     @classmethod
     def begin(cls, place: Stage) -> None:
@@ -78,6 +80,7 @@ class PublishedSentences:
         seen = await depth(written, Queue(preset=self.preset))
         assert (seen.pending, seen.processing, seen.stale) == (self.expected.pending, self.expected.processing, 0)
         assert seen.oldest_age_s == written.aged(OLDEST_S)
+        assert seen.holders == self.holders
 
     async def test_one_queue_alone_can_be_read(self, written: Stage) -> None:
         assert await written.read(self.preset, queues=["default"]) == self.expected_default_queue

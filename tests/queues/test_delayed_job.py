@@ -29,6 +29,7 @@ class TestDelayedJob(PublishedSentences):
     day = DAY.format(name="", value="")
     much_later = MUCH_LATER
     expected_much_later = READY_AGAIN
+    holders = ("host:a pid:17",)
 
     async def test_the_tables_name_may_have_a_prefix(self, bare_place: Stage) -> None:
         self.begin(bare_place)
@@ -42,6 +43,7 @@ class TestDelayed(PublishedSentences):
     day = DAY.format(name="name, ", value="'Sort', ")
     much_later = MUCH_LATER
     expected_much_later = READY_AGAIN
+    holders = ("host:a pid:17",)
 
     async def test_its_claims_end_sooner_and_the_policy_may_give_them_up_before(self, bare_place: Stage) -> None:
         self.begin(bare_place)

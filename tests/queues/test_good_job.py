@@ -27,8 +27,8 @@ FROM (VALUES
 ) AS v(n, queue, due, performed, finished, error), generate_series(1, n);
 """
 PROCESS = """
-INSERT INTO good_job_processes (created_at, updated_at)
-    VALUES (timezone('UTC', now() - interval '1 h'), timezone('UTC', now() - interval '31 s'));
+INSERT INTO good_job_processes (created_at, updated_at, state)
+    VALUES (timezone('UTC', now() - interval '1 h'), timezone('UTC', now() - interval '31 s'), '{"hostname": "pod-a"}');
 UPDATE good_jobs SET locked_by_id = p.id, locked_at = performed_at FROM good_job_processes p
     WHERE performed_at IS NOT NULL AND finished_at IS NULL;
 """
@@ -40,6 +40,7 @@ class TestGoodJob(PublishedSentences):
     schema = "good_job"
     day = JOBS + PROCESS
     much_later = MUCH_LATER
+    holders = ("pod-a",)
     expected_much_later = READY_AGAIN
 
     async def test_a_job_whose_process_is_gone_is_ready_again(self, bare_place: Stage) -> None:

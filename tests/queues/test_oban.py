@@ -34,6 +34,7 @@ class TestOban(PublishedSentences):
     schema = "oban"
     day = DAY
     much_later = MUCH_LATER
+    holders = ("node",)
     # At zero workers no node's Lifeline would rescue them.
     expected_much_later = READY_AGAIN
 

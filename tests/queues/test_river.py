@@ -48,6 +48,7 @@ class TestRiver(PublishedSentences):
     schema = "river"
     day = DAY + CLAIM + WAITING
     much_later = MUCH_LATER
+    holders = ("host_1",)
     # At zero workers no client would rescue them.
     expected_much_later = READY_AGAIN
 
@@ -99,4 +100,5 @@ class TestRiverBeforeItsQueuesCouldBePaused(PublishedSentences):
     schema = "river_003"
     day = DAY + CLAIM + WAITING
     much_later = MUCH_LATER
+    holders = ("host_1",)
     expected_much_later = READY_AGAIN

@@ -7,8 +7,8 @@ from tests.queues.scenario import Count, Stage
 
 # A job has one row of its own, and until it is finished one more in the table of the state that it is in.
 DAY = """
-INSERT INTO solid_queue_processes (kind, pid, name, last_heartbeat_at, created_at)
-    VALUES ('Worker', 17, 'worker-1', timezone('UTC', now() - interval '50 s'), timezone('UTC', now()));
+INSERT INTO solid_queue_processes (kind, pid, name, hostname, last_heartbeat_at, created_at)
+    VALUES ('Worker', 17, 'worker-1', 'pod-a', timezone('UTC', now() - interval '50 s'), timezone('UTC', now()));
 INSERT INTO solid_queue_jobs (queue_name, class_name, arguments, scheduled_at, finished_at, created_at, updated_at)
 SELECT queue, state, '{}', timezone('UTC', now() + due::interval),
     CASE WHEN state = 'finished' THEN timezone('UTC', now()) END,
@@ -41,6 +41,7 @@ class TestSolidQueue(PublishedSentences):
     schema = "solid_queue"
     day = DAY
     much_later = MUCH_LATER
+    holders = ("pod-a",)
 
     async def test_due_jobs_count_though_only_a_running_dispatcher_would_make_them_ready(
         self, bare_place: Stage

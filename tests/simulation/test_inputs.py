@@ -57,6 +57,7 @@ LEFT_OUT = {
         "remarks": "only words",
         "soon": "no workload says for when its jobs were scheduled",
         "ahead_s": "only words",
+        "holders": "workers have no names",
     },
     Replicas: {
         "deployment": "there is one",
@@ -66,6 +67,8 @@ LEFT_OUT = {
         "crashed": "no worker crashes",
         "exited": "no worker exits",
         "under_way": "no deployment hangs",
+        "instances": "workers have no names",
+        "contenders": "only a warning",
         "words": "only words",
     },
     History: {

@@ -34,12 +34,19 @@ MISFORTUNES = {
     "spoil a link": "one link of one process is in another LinkMode for a while",
     "isolate": "every link of one process drops what is sent",
     "cut": "connections of one link end with a reset; new ones work",
-    # Railway
-    "bad reads": "for a while, readings of Railway meet a Fate",
-    "bad mutations": "for a while, changes asked of Railway meet a Fate",
-    "change by hand": "somebody changes the number of workers in the dashboard",
+    # The platform
+    "bad reads": "for a while, readings of the platform fail in one way",
+    "bad mutations": "for a while, changes asked of the platform fail in one way",
+    "change by hand": "somebody changes the number of workers",
     "deploy the workers": "the workers are deployed anew, which may reset their number",
+    # Railway
     "move regions": "somebody moves the workers to other regions, at once or with a deployment, now or later",
+    # Kubernetes
+    "overtake": "somebody writes right after the next intent is written, so that its change was decided on old data",
+    "another scaler": "for a while, something else sets a count of its own again and again",
+    "pause a rollout": "a rollout stands still in its middle for a while",
+    "hold up pods": "for a while, pods crash, cannot get their image or a node, or are over a quota",
+    "rotate the token": "the token is valid no longer, and its file has the new one at once or some seconds later",
     # PostgreSQL
     "stop postgres": "PostgreSQL is away for a while",
     "lock the queue": "PostgreSQL takes connections, and no reading of the queue gets an answer",

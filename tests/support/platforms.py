@@ -40,7 +40,6 @@ CLOUD = PlatformSettings(
     ),
     references=CLOUD_REFERENCES,
     load=_load,
-    warnings=lambda _: (),
     group="CLOUD_ZONE",
     group_in_words="the cloud's zone",
     replica="CLOUD_UNIT",

@@ -111,7 +111,8 @@ class Sent(NamedTuple):
     """A mutation at the moment when its first byte left, with what its sender had read last.
 
     knows_readings: False if the sender died before it said what it had read. smallest: the smallest count but 0 by what
-    it had read, one in each region. placing: None if it is no update, or if that is not recorded.
+    it had read, one in each region. placing: None if it is no update, or if that is not recorded. read_version: of the
+    target, by the same reading as read_count; "" where the platform has no fence.
     """
 
     at: float
@@ -127,6 +128,7 @@ class Sent(NamedTuple):
     knows_readings: bool = True
     smallest: int = 1
     placing: Placing | None = None
+    read_version: str = ""
 
 
 class Change(NamedTuple):
@@ -140,12 +142,27 @@ class Change(NamedTuple):
     intent: str
 
 
-class Told(NamedTuple):
+class StepTold(NamedTuple):
     """An event `budget` in the log: `ident` is its id."""
 
     at: float
     who: str
     ident: str
+
+
+class Written(NamedTuple):
+    """A write that a platform with a fence made for one of our requests, also one that changed nothing.
+
+    read: the version of the target that its sender had read last. found: the target's version when it was written.
+    """
+
+    at: float
+    by: str
+    intent: str
+    before: int
+    after: int
+    read: str
+    found: str
 
 
 class Moved(NamedTuple):
@@ -214,6 +231,7 @@ class Record:
     sent: list[Sent] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
+    written: list[Written] = field(default_factory=list)
     noted: list[Noted] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     lost_data_at: list[float] = field(default_factory=list)
@@ -221,7 +239,7 @@ class Record:
     leapt_at: list[float] = field(default_factory=list)
     set_at: list[float] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    told: list[StepTold] = field(default_factory=list)
     calms: list[Calm] = field(default_factory=list)
     take_overs: list[TakeOver] = field(default_factory=list)
     ended_at: float = 0.0

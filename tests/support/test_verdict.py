@@ -19,11 +19,13 @@ from tests.support.record import (
     Placing,
     Record,
     Sent,
+    StepTold,
     TakeOver,
-    Told,
+    Written,
 )
 from tests.support.spend import Charge
 from tests.support.verdict import violations
+from tests.virtual.episode import PLATFORMS
 from tests.virtual.misfortunes import kinds
 from tests.virtual.world import policy_of
 
@@ -60,6 +62,14 @@ BREACHES: dict[str, tuple[Callable[[Record], object], str]] = {
     "a calm was left again": (lambda one: one.calms.append(Calm(60.0, 9.0, 1, 1, 1, 61.0, 62.0)), "changed again"),
     "a take-over is slow": (lambda one: one.take_overs.append(TakeOver(60.0, "kill", 15.1, 15.0)), "after 15.10 s"),
     "a take-over never ends": (lambda one: one.take_overs.append(TakeOver(60.0, "kill", None, 15.0)), "never"),
+    "a write lands over another": (
+        lambda one: one.written.append(Written(36.0, "a", "y", 4, 5, read="7", found="8")),
+        "over version 8 and had read 7",
+    ),
+    "a count is not the one that was read": (
+        lambda one: one.sent.append(sent(36.0, 8, 30.0, "z")._replace(read_count=1, read_version="7")),
+        "decided on 0 → 4, and had read 1",
+    ),
     "a bug": (lambda one: one.bugs.append("crashed"), "bug: crashed"),
 }
 
@@ -122,8 +132,8 @@ def charge(at: float, worker_s: float, *, step: int = 0, begins: float = 0.0) ->
     return Charge(at, "a", at, 2, begins, worker_s, {"worker": step} if step else {})
 
 
-def told_step(at: float, before: int = 0, step: int = 1) -> Told:
-    return Told(at, "a", f"worker w 0 {before} {step}")
+def told_step(at: float, before: int = 0, step: int = 1) -> StepTold:
+    return StepTold(at, "a", f"worker w 0 {before} {step}")
 
 
 BUDGETS: dict[str, tuple[Callable[[Record], object], str]] = {
@@ -165,7 +175,7 @@ def test_what_a_dead_process_had_read_is_not_judged() -> None:
 
 
 def test_every_misfortune_of_the_vocabulary_is_simulated() -> None:
-    assert set(kinds()) == set(MISFORTUNES)
+    assert {name for platform in PLATFORMS for name in kinds(platform)} == set(MISFORTUNES)
 
 
 OUTAGE_BEGAN_S = 20.0

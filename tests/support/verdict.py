@@ -15,6 +15,8 @@
    allows.
 10. The spend of a budget is never forgotten while a process knows it, and grows with the workers. No worker is added
    above what its step allows, none is removed below it, and each step is told, and told once.
+11. Where a platform has a fence, a change is decided on the very count that was read last, and no write of ours lands
+    once anybody else has written after that reading.
 
 min and max are those of the hour: a schedule may have others.
 """
@@ -57,6 +59,7 @@ def violations(record: Record) -> list[str]:
         *_budgets(record),
         *_spend(record),
         *_told(record),
+        *_fence(record),
         *_liveness(record),
         *_take_overs(record),
     ]
@@ -455,6 +458,19 @@ def _told(record: Record) -> Iterator[str]:
 
 def _lost(record: Record) -> list[float]:
     return [*record.lost_data_at, *record.lost_records_at]
+
+
+def _fence(record: Record) -> Iterator[str]:
+    for sent in record.sent:
+        if sent.read_version and sent.intent is not None and sent.intent.before != sent.read_count:
+            before, after = sent.intent.before, sent.intent.after
+            yield f"{sent.at:.3f}: {sent.who} decided on {before} → {after}, and had read {sent.read_count}"
+    for one in record.written:
+        if one.found != one.read:
+            yield (
+                f"{one.at:.3f}: {one.by} wrote {one.before} → {one.after} over version {one.found or 'none'} and had "
+                f"read {one.read or 'none'}"
+            )
 
 
 def _liveness(record: Record) -> Iterator[str]:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
+from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, STATEFUL_SET
 from controller.policy import Policy
 from tests.support.record import Granted, Record, Sent
 from tests.support.verdict import violations
-from tests.virtual import budgets, operators, policies
+from tests.virtual import budgets, kubernetes, operators, policies
+from tests.virtual.kubernetes import Kubernetes
 from tests.virtual.misfortunes import kinds, strike
+from tests.virtual.railway import Railway
 from tests.virtual.world import Process, SimulatedWorld, policy_of, simulated_world
 
 _DEPTHS = (0, 0, 0, 3, 8, 15, 25, 45, 80, 120, 600)
@@ -30,6 +33,11 @@ _PART_WITH_EDITS = 0.2
 """Of the seeds: in the others the policy stays as it is."""
 _PART_WITH_A_BUDGET = 0.2
 """Of the seeds in which the policy stays as it is."""
+_DISTURBANCES_ON_KUBERNETES = ("fail queries", "overtake", "overtake", "rotate the token", "slow postgres")
+_ON_KUBERNETES = 0.25
+"""The share of the seeds that run there."""
+PLATFORMS = (Kubernetes.name, Railway.name)
+_RESOURCES = (DEPLOYMENT, DEPLOYMENT, STATEFUL_SET, CUSTOM, CUSTOM)
 _FALLBACKS: tuple[dict[str, object], ...] = (
     {},
     {"interval": "5s", "on_unavailable": {"after": "5s", "at_least": 3}},
@@ -55,11 +63,12 @@ class Result:
 
     moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
     queue to more than min_replicas. overridden: intents that a held count or a floor asked for. scheduled: those
-    that were decided on while a schedule was on. steps: of budgets, as they were told. queries: readings of the queue
-    that a fault had an effect on.
+    that were decided on while a schedule was on. steps: of budgets, as they were told. fenced: changes that the
+    platform refused because somebody else had written. queries: readings of the queue that a fault had an effect on.
     """
 
     seed: int
+    platform: str
     violations: list[str]
     hits: dict[str, int]
     mutations: int
@@ -70,6 +79,8 @@ class Result:
     fallbacks: int
     overridden: int
     scheduled: int
+    fenced: int
+    rollouts: int
     queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
@@ -90,21 +101,30 @@ _POLICIES: tuple[dict[str, object], ...] = (
 
 
 @cache
-def policy(choice: int, fallback: int = 0, schedule: int = 0) -> Policy:
-    """The shipped timings or others; with shorter ones, more happens in a simulated hour."""
-    return policy_of(**_values(choice, fallback, schedule))
+def policy(choice: int, fallback: int = 0, schedule: int = 0, resource: str = "") -> Policy:
+    """The shipped timings or others; with shorter ones, more happens in a simulated hour.
+
+    resource: of the worker's target on Kubernetes; without one, it is on Railway.
+    """
+    return policy_of(**_values(choice, fallback, schedule, resource))
 
 
-def _values(choice: int, fallback: int, schedule: int) -> dict[str, object]:
+def _values(choice: int, fallback: int, schedule: int, resource: str) -> dict[str, object]:
     one = _SCHEDULES[schedule]
     schedules = {"schedules": [{"cron": "*/5 * * * *", "timezone": "UTC", **one}]} if one else {}
-    return {**_POLICIES[choice], **_FALLBACKS[fallback], **schedules}
+    there = kubernetes.target(resource) if resource else {}
+    return {**_POLICIES[choice], **_FALLBACKS[fallback], **schedules, **there}
+
+
+def platform_of(seed: int) -> str:
+    return Kubernetes.name if Random(f"{seed}/platform").random() < _ON_KUBERNETES else Railway.name
 
 
 @contextmanager
-def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]:
+def episode(seed: int, *, undisturbed: bool = False, platform: str | None = None) -> Iterator[SimulatedWorld]:
     """The world of this seed after its faults; the recovery has not begun.
 
+    platform: that of the seed, if none is given.
     undisturbed: without on_unavailable, without schedules, and without what strikes beside the other misfortunes.
     """
     dice, more = Random(f"{seed}/episode"), Random(f"{seed}/disturbances")
@@ -112,30 +132,38 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
     fallback = 0 if undisturbed else more.randrange(len(_FALLBACKS))
     hours, edits = Random(f"{seed}/schedules"), Random(f"{seed}/policies")
     schedule = 0 if undisturbed or not choice else hours.randrange(len(_SCHEDULES))
+    is_there = (platform or platform_of(seed)) == Kubernetes.name
+    resource = Random(f"{seed}/resource").choice(_RESOURCES).name if is_there else ""
     is_edited = not undisturbed and edits.random() < _PART_WITH_EDITS
     if is_edited:
         fallback = schedule = 0  # they do not fit to each of the other policies
-    editions = policies.pair(edits, _POLICIES[choice]) if is_edited else (policy(choice, fallback, schedule),)
-    money = Random(f"{seed}/budget")
-    has_budget = not undisturbed and not is_edited and money.random() < _PART_WITH_A_BUDGET
-    if has_budget:
-        editions = (policy_of(**budgets.worker(money), **_values(choice, fallback, schedule)),)
+    values = _values(choice, fallback, schedule, resource)
+    editions: tuple[Policy, ...] = (policy(choice, fallback, schedule, resource),)
+    if is_edited:
+        editions = policies.pair(edits, values)
+    ahead_s = 0.0
+    if not undisturbed and not is_edited:
+        editions, ahead_s = _with_a_budget(seed, values) or (editions, 0.0)
     with simulated_world(seed, editions[0], replicas=dice.choice([2, 2, 3])) as world:
-        world.railway.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
+        world.platform.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
-        if has_budget:
-            world.redis.clock_s += budgets.clock_s(money)
+        world.redis.clock_s += ahead_s
         if _SCHEDULES[schedule]:
             world.redis.clock_s += hours.uniform(0.0, _EVERY_S)
-        world.railway.keeps_omitted_regions = more.random() < 0.5
-        world.railway.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
-        world.trace.note("world", "seed", f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas")
+        keeps_omitted_regions = more.random() < 0.5
+        if isinstance(world.platform, Railway):
+            world.platform.keeps_omitted_regions = keeps_omitted_regions
+            world.platform.an_update_moves = Random(f"{seed}/an update moves").random() < 0.5
+        where = f"{world.platform.name} {resource}".strip()
+        said = f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas, on {where}"
+        world.trace.note("world", "seed", said)
         world.editions = editions
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
         if not undisturbed:
-            _strike_at_times(world, more, end, _DISTURBANCES, _MEAN_BETWEEN_DISTURBANCES_S)
+            disturbances = _DISTURBANCES_ON_KUBERNETES if is_there else _DISTURBANCES
+            _strike_at_times(world, more, end, disturbances, _MEAN_BETWEEN_DISTURBANCES_S)
             operators.at_times(world, Random(f"{seed}/operators"), end)
         if is_edited:
             _strike_at_times(world, edits, end, (_EDITS,), _MEAN_BETWEEN_EDITS_S)
@@ -145,10 +173,16 @@ def episode(seed: int, *, undisturbed: bool = False) -> Iterator[SimulatedWorld]
         world.postgres.swing(dice.choice(_DEPTHS))
         world.heal()
         operators.resume(world)
-        if world.other is not None:
-            policies.stay_apart(world)
-            world.agree(edits.choice([world.policy, world.other]))
+        policies.settle(world, edits)
         yield world
+
+
+def _with_a_budget(seed: int, values: dict[str, object]) -> tuple[tuple[Policy, ...], float] | None:
+    """In a part of the seeds: the policy, and by how much the clock of Redis is set forward at the beginning."""
+    dice = Random(f"{seed}/budget")
+    if dice.random() >= _PART_WITH_A_BUDGET:
+        return None
+    return (policy_of(**budgets.worker(dice), **values),), budgets.clock_s(dice)
 
 
 def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
@@ -156,7 +190,8 @@ def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
     while at < end:
         world.kernel.at(at, _swing, world, dice.choice(_DEPTHS))
         at += dice.expovariate(1 / _MEAN_BETWEEN_SWINGS_S)
-    _strike_at_times(world, dice, end, sorted(kinds().keys() - {*_DISTURBANCES, _EDITS}), _MEAN_BETWEEN_MISFORTUNES_S)
+    names = sorted(kinds(world.platform.name).keys() - {*_DISTURBANCES, _EDITS})
+    _strike_at_times(world, dice, end, names, _MEAN_BETWEEN_MISFORTUNES_S)
 
 
 def _strike_at_times(world: SimulatedWorld, dice: Random, end: float, names: Sequence[str], mean_s: float) -> None:
@@ -179,10 +214,10 @@ def _wake(process: Process) -> None:
     process.runner.wake()
 
 
-def run(seed: int, *, with_trace: bool = False, undisturbed: bool = False) -> Result:
+def run(seed: int, *, with_trace: bool = False, undisturbed: bool = False, platform: str | None = None) -> Result:
     state = random.getstate()
     try:
-        with episode(seed, undisturbed=undisturbed) as world:
+        with episode(seed, undisturbed=undisturbed, platform=platform) as world:
             record = world.conclude(stay_s=20.0)
             return result(seed, world, record, with_trace=with_trace)
     finally:
@@ -195,6 +230,7 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         world.trace.note("verdict", "violation", violation)
     return Result(
         seed,
+        world.platform.name,
         found,
         world.hits,
         len(record.sent),
@@ -205,6 +241,8 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         len({one.intent for one in record.sent if one.read_depth is None and _is_fallback(record, one)}),
         sum(one.overridden for one in record.granted),
         sum(_is_by_a_schedule(record, one) for one in record.granted),
+        world.platform.fenced,
+        world.platform.rollouts,
         world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from tests.support.misfortunes import Fate, LinkMode, Move, name_of
+from tests.support.misfortunes import LinkMode, Move, name_of
 from tests.virtual import policies
+from tests.virtual.kubernetes import Kubernetes
+from tests.virtual.kubernetes_misfortunes import ON_KUBERNETES
 from tests.virtual.network import Link
-from tests.virtual.railway import FATES_OF_MUTATIONS, FATES_OF_READS, REGION, REGIONS
+from tests.virtual.railway import REGION, REGIONS
 from tests.virtual.world import Process, SimulatedWorld
 
 Misfortune = Callable[[SimulatedWorld, Random], str]
 _KINDS: dict[str, Misfortune] = {}
 
 
-def kinds() -> dict[str, Misfortune]:
+def kinds(platform: str) -> dict[str, Misfortune]:
+    if platform == Kubernetes.name:
+        return {name: one for name, one in _KINDS.items() if name != "move regions"} | ON_KUBERNETES
     return _KINDS
 
 
 def strike(world: SimulatedWorld, name: str, dice: Random) -> None:
-    what = _KINDS[name](world, dice)
+    what = kinds(world.platform.name)[name](world, dice)
     world.hits[name] = world.hits.get(name, 0) + 1
     world.trace.note("world", "misfortune", f"{name} {what}")
 
@@ -128,7 +132,7 @@ def _at_the_next(world: SimulatedWorld, dice: Random, delay: float, strike: Call
         world.kernel.after(delay, lambda: world.is_healed or strike())
 
     of_intent = dice.random() < 0.5
-    triggers: object = world.when_granted if of_intent else world.railway.when_applied
+    triggers: object = world.when_granted if of_intent else world.platform.when_applied
     triggers.append(struck)  # type: ignore[attr-defined]
     return f"{delay:g} s after the next {'intent' if of_intent else 'change'}"
 
@@ -231,7 +235,7 @@ def _spoil_a_link(world: SimulatedWorld, dice: Random) -> str:
     victim = _victim(world, dice)
     if victim is None:
         return "none"
-    name = dice.choice(["redis", "redis", "railway", "postgres"])
+    name = dice.choice(["redis", "redis", world.platform.name, "postgres"])
     way = dice.choice([LinkMode.DROP, LinkMode.HALF_DROP, LinkMode.REFUSE, LinkMode.SLOW, LinkMode.HOLD])
     seconds = dice.choice([0.5, 3.0, 8.0, 16.0, 30.0])
     _spoil(world, victim.links[name], way, seconds, held_s=dice.choice([1.0, 4.0, 20.0]))
@@ -259,35 +263,34 @@ def _cut(world: SimulatedWorld, dice: Random) -> str:
     return f"{victim.name} to {name}"
 
 
-# Railway
+# The platform
 
 
 @_kind
 def _bad_reads(world: SimulatedWorld, dice: Random) -> str:
-    fate, seconds = dice.choice(FATES_OF_READS), dice.choice([2.0, 12.0, 25.0])
-    world.railway.have_bad_reads(fate, seconds)
-    return f"{fate.value} for {seconds:g} s"
+    fate, seconds = dice.choice(world.platform.bad_reads), dice.choice([2.0, 12.0, 25.0])
+    world.platform.have_bad_reads(fate, seconds)
+    return f"{fate} for {seconds:g} s"
 
 
 @_kind
 def _bad_mutations(world: SimulatedWorld, dice: Random) -> str:
-    fates = (*FATES_OF_MUTATIONS, Fate.LATE, Fate.LOST_ANSWER)
-    fate, seconds = dice.choice(fates), dice.choice([12.0, 30.0, 60.0])
-    world.railway.have_bad_mutations(fate, seconds)
-    return f"{fate.value} for {seconds:g} s"
+    fate, seconds = dice.choice(world.platform.bad_mutations), dice.choice([12.0, 30.0, 60.0])
+    world.platform.have_bad_mutations(fate, seconds)
+    return f"{fate} for {seconds:g} s"
 
 
 @_kind
 def _change_by_hand(world: SimulatedWorld, dice: Random) -> str:
     count = dice.choice([0, 1, 2, 3, 4, 5, 7])
-    world.railway.change_by_hand(count)
+    world.platform.change_by_hand(count)
     return f"to {count}"
 
 
 @_kind
 def _deploy_the_workers(world: SimulatedWorld, dice: Random) -> str:
     reset = dice.random() < 0.5
-    world.railway.deploy_by_hand(reset=reset)
+    world.platform.deploy_by_hand(reset=reset)
     return "which resets the count" if reset else ""
 
 

@@ -11,6 +11,11 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from controller.adapters.kubernetes import access
+from controller.adapters.kubernetes import reading as kubernetes_reading
+from controller.adapters.kubernetes.access import Credentials
+from controller.adapters.kubernetes.client import KubernetesClient
+from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.adapters.railway import reading
 from controller.adapters.railway.platform import RailwayPlatform
 from controller.adapters.railway.reading import Regions
@@ -29,7 +34,7 @@ from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
 from controller.core.override import Override, Overrides
 from controller.core.pools import Pool, Share, share_of
-from controller.core.ports import NotSent, Recalled, Receipt, Settled, Unavailable
+from controller.core.ports import NotSent, Outdated, Recalled, Receipt, Settled, Unavailable
 from controller.core.reasons import Reason
 from controller.loop import board, reconciler
 from controller.loop.board import Board
@@ -637,3 +642,63 @@ def _regions_are_not_read_before_a_change() -> AbstractContextManager[Any]:
 @_mutant
 def _a_region_can_have_no_worker() -> AbstractContextManager[Any]:
     return patch.object(reading, "one_in_each", lambda regions: None)
+
+
+# Kubernetes
+
+
+@_mutant
+def _no_resource_version_in_the_write() -> AbstractContextManager[Any]:
+    send = KubernetesClient.patch
+
+    async def unfenced(self: Any, path: str, body: dict[str, Any], change: Change) -> dict[str, Any]:
+        return await send(self, path, {name: part for name, part in body.items() if name != "metadata"}, change)
+
+    return patch.object(KubernetesClient, "patch", unfenced)
+
+
+@_mutant
+def _an_omitted_zero_is_one() -> AbstractContextManager[Any]:
+    """As in a Deployment's own spec, where it is."""
+    of_scale = kubernetes_reading.of_scale
+
+    def as_in_a_spec(target: Any, found: Mapping[str, Any], pods: Any) -> Replicas:
+        return of_scale(target, {**found, "spec": {"replicas": 1, **found["spec"]}}, pods)
+
+    return patch.object(kubernetes_reading, "of_scale", as_in_a_spec)
+
+
+@_mutant
+def _a_conflict_is_sent_again() -> AbstractContextManager[Any]:
+    """With the resourceVersion of a new reading, and the count of the old decision."""
+    scale = KubernetesPlatform.scale
+
+    async def stubborn(self: Any, service: str, change: Change, observed: Replicas) -> Receipt:
+        try:
+            return await scale(self, service, change, observed)
+        except Outdated:
+            found = (await self.observe([service]))[service]
+            if isinstance(found, Unavailable):
+                raise
+            return await scale(self, service, change, found)
+
+    return patch.object(KubernetesPlatform, "scale", stubborn)
+
+
+@_mutant
+def _an_expired_token_is_kept() -> AbstractContextManager[Any]:
+    return _both(
+        lambda: patch.object(Credentials, "expire", lambda self: None),
+        lambda: patch.object(access, "_REREAD_S", 1e6),
+    )
+
+
+ON_KUBERNETES = frozenset(
+    {
+        "a conflict is sent again",
+        "an expired token is kept",
+        "an omitted zero is one",
+        "no resource version in the write",
+    }
+)
+"""Those that only its seeds can notice; the seeds on Railway are for all others."""

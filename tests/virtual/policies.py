@@ -55,6 +55,13 @@ def _part(world: SimulatedWorld, dice: Random, new: Policy) -> str:
     return f"in place of {victim.name}"
 
 
+def settle(world: SimulatedWorld, dice: Random) -> None:
+    """After the last fault: two policies are told, and then all replicas get one of them."""
+    if world.other is not None:
+        stay_apart(world)
+        world.agree(dice.choice([world.policy, world.other]))
+
+
 def stay_apart(world: SimulatedWorld) -> None:
     """After the last fault: each standby with another policy than the leader's must tell it."""
     world.trace.note("world", "apart", "until it is told")

@@ -112,6 +112,9 @@ class FleetOf:
     def requests(self) -> None:
         return None
 
+    def chooser(self, service: str) -> None:
+        return None
+
 
 def _replicas(count: int) -> Replicas:
     return Replicas(count, count, count, ServiceState.RUNNING if count else ServiceState.STOPPED)

@@ -20,11 +20,13 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from controller.adapters.railway import SOURCE
 from tests.support.misfortunes import Fate, Move
-from tests.support.record import Change, Moved, Placing
+from tests.support.record import Change, Moved, Placing, Written
 from tests.virtual.loop import Kernel
-from tests.virtual.network import Answer, Errors, Link, Reply
+from tests.virtual.network import Answer, Reply
 from tests.virtual.trace import Trace
+from tests.virtual.wire import ERRORS, Wire
 
 SERVICE = "service-1"
 ENVIRONMENT = "environment-1"
@@ -32,11 +34,6 @@ PROJECT = "project-1"
 REGION = "us-west2"
 REGIONS = (REGION, "europe-west4-drams3a", "asia-southeast1-eqsg3a")
 
-ERRORS = Errors(
-    timed_out=lambda: httpx.ReadTimeout("simulated"),
-    refused=lambda: httpx.ConnectError("simulated"),
-    broken=lambda: httpx.ReadError("simulated"),
-)
 _QUOTA = {"ratelimit-policy": '"default";q=1000;w=3600'}
 
 
@@ -94,6 +91,15 @@ class Shown(NamedTuple):
 class Railway:
     """The server. `reads` and `mutations` are the fates that are in force at the moment, until `bad_until`."""
 
+    name = "railway"
+    source = SOURCE
+    errors = ERRORS
+    bad_reads = FATES_OF_READS
+    bad_mutations = (*FATES_OF_MUTATIONS, Fate.LATE, Fate.LOST_ANSWER)
+    written: tuple[Written, ...] = ()
+    fenced = rollouts = 0
+    """It has no fence, and its deployments are none of these."""
+
     def __init__(self, kernel: Kernel, random: Random, trace: Trace, *, replicas: int, land_s: float) -> None:
         self.kernel = kernel
         self.random = random
@@ -140,14 +146,23 @@ class Railway:
     def running(self) -> int:
         return sum(status == "RUNNING" for status in self._deployment.instances.values())
 
+    @property
+    def fewest_running(self) -> int:
+        """The smallest count but 0: one in each region."""
+        return len(self.stored)
+
+    @property
+    def settles_s(self) -> float:
+        return 2.0 * self.draining_s
+
     # Bad days
 
-    def have_bad_reads(self, fate: Fate, seconds: float, of: str | None = None) -> None:
+    def have_bad_reads(self, fate: str, seconds: float, of: str | None = None) -> None:
         """Of one operation, or of all of them."""
-        self._bad_reads, self._bad_operation = (fate, self.kernel.now + seconds), of
+        self._bad_reads, self._bad_operation = (Fate(fate), self.kernel.now + seconds), of
 
-    def have_bad_mutations(self, fate: Fate, seconds: float) -> None:
-        self._bad_mutations = (fate, self.kernel.now + seconds)
+    def have_bad_mutations(self, fate: str, seconds: float) -> None:
+        self._bad_mutations = (Fate(fate), self.kernel.now + seconds)
 
     def be_well(self) -> None:
         self._bad_reads = self._bad_mutations = None
@@ -446,49 +461,27 @@ _MUTATIONS = frozenset({"ServiceInstanceUpdate", "ServiceInstanceDeployV2", "Dep
 
 
 @dataclass
-class RailwayWire(httpx.AsyncBaseTransport):
-    """The transport of one process's httpx client.
+class RailwayWire(Wire):
+    """`sending` is told of each mutation as it leaves, and answers with the epoch and the intent that it is made for.
 
-    `sending` is told of each mutation as it leaves, and answers with the epoch and the intent that it is made for.
     `answered` is told of each answer, and of when its request left.
     """
 
     railway: Railway
-    link: Link
-    who: str
     sending: Callable[[str, Mapping[str, Any], Mapping[str, str]], Origin]
     answered: Callable[[str, bytes | None, float], None]
-    _connected_until: float = 0.0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
         operation, variables = body["operationName"], body["variables"]
-        timeouts = request.extensions["timeout"]
-        tell = request.extensions.get("trace")
-        if self.railway.kernel.now >= self._connected_until:
-            if tell is not None:
-                await tell("connection.connect_tcp.started", {})
-            try:
-                await self.link.ask(_accept, timeouts["connect"])
-            except httpx.ReadTimeout:
-                raise httpx.ConnectTimeout("simulated") from None
-            except httpx.ReadError:
-                raise httpx.ConnectError("simulated") from None
-        self._connected_until = 0.0
-        if tell is not None:
-            await tell("http11.send_request_headers.started", {})
+        await self.connect(request)
         origin = self.sending(operation, variables, request.headers) if operation in _MUTATIONS else _UNKNOWN
         sent_at = self.railway.kernel.now
-        status, found, text = await self.link.ask(
-            lambda reply: self.railway.receive(operation, variables, origin, reply), timeouts["read"]
+        status, found, text = await self.ask(
+            lambda reply: self.railway.receive(operation, variables, origin, reply), request
         )
-        self._connected_until = self.railway.kernel.now + 5.0
         self.answered(operation, text if status == httpx.codes.OK else None, sent_at)
         return httpx.Response(status, headers=found, stream=httpx.ByteStream(text))
-
-
-def _accept(reply: Reply) -> None:
-    reply(Answer())
 
 
 def placing(update: Mapping[str, Any], read: bytes, read_at: float) -> Placing:

@@ -41,7 +41,7 @@ class Stage:
     @property
     def ours(self) -> list[Change]:
         names = {process.name for process in self.world.processes}
-        return [change for change in self.world.railway.changes if change.by in names]
+        return [change for change in self.world.platform.changes if change.by in names]
 
     @property
     def counts(self) -> list[int]:
@@ -74,7 +74,7 @@ def stage(seed: int = 1, *, replicas: int = 2, **worker: object) -> AbstractCont
     @contextmanager
     def staged() -> Iterator[Stage]:
         with simulated_world(seed, policy_of(**worker), replicas=replicas) as world:
-            world.railway.change_by_hand(2)
+            world.platform.change_by_hand(2)
             world.postgres.swing(20)
             world.keep_running()
             world.run_for(DEPLOYED_AT_S)

@@ -7,13 +7,16 @@ more; a failing seed is replayed with `python -m tests.virtual --trace`.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.support.examples import examples, some
+from tests.virtual.episode import PLATFORMS
 from tests.virtual.seeds import run_chunk, run_with
 
 _SEEDS = examples(20, 3000)
@@ -36,25 +39,28 @@ def test_every_promise_is_kept_whatever_strikes(first: int) -> None:
     some([pytest.param(True, id="as they were then"), pytest.param(False, id="with what came later")], every=2),
 )
 def test_seeds_that_once_found_a_bug_find_none(undisturbed: bool) -> None:  # noqa: FBT001  # a parameter of the test
-    assert run_chunk(_FOUND_A_BUG, undisturbed=undisturbed).violating == []
+    assert run_chunk(_FOUND_A_BUG, undisturbed=undisturbed, platform="railway").violating == []
 
 
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_in_any_process() -> None:
-    here = "\n".join(run_with(None, 7, with_trace=True).trace)
+    here = ["\n".join(run_with(None, 7, with_trace=True, platform=name).trace) for name in PLATFORMS]
+    calls = "; ".join(f"main(['--trace', '7', '--platform', '{name}'])" for name in PLATFORMS)
     for hash_seed in ("1", "2")[: examples(1, 2)]:  # this process has another one
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(_ROOT)}
-        command = [sys.executable, "-m", "tests.virtual", "--trace", "7"]
+        command = [sys.executable, "-c", f"from tests.virtual.__main__ import main; {calls}"]
         there = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=True).stdout
-        assert there.startswith(here + "\n\nseed 7:")
-    assert len(here.splitlines()) > 50
+        assert re.split(r"\n\nseed 7: .*\n", there) == [*here, ""]
+    assert all(len(trace.splitlines()) > 50 for trace in here)
 
 
 def test_a_run_in_which_too_little_happened_fails_as_vacuous() -> None:
     from tests.virtual.seeds import Sum
 
     assert Sum(seeds=1).why_vacuous()
-    said = "; ".join(Sum(seeds=30).why_vacuous())
+    said = "; ".join(Sum(seeds=30, platforms=Counter(railway=20, kubernetes=10)).why_vacuous())
     for what in (
+        "refused by the fence",
+        "rollouts",
         "moves of regions",
         "updates of several regions",
         "fallbacks",

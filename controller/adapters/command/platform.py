@@ -96,6 +96,9 @@ class CommandPlatform:
         """What is at the other end is unknown, and so are its limits."""
         return
 
+    def chooser(self, service: str) -> None:
+        """It only gets a count."""
+
     async def _reading(self, key: str) -> Replicas | Unavailable:
         served = self._served[key]
         try:

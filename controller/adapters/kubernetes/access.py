@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.adapters.kubernetes import SOURCE
-from controller.core.ports import Unavailable
+from controller.core.ports import Clock, Unavailable
 from controller.core.text import bounds
 
 _REREAD_S = 60.0
@@ -60,8 +59,8 @@ class KubernetesAccess:
 class Credentials:
     """The bearer token, read again before it is too old."""
 
-    def __init__(self, access: KubernetesAccess) -> None:
-        self._access = access
+    def __init__(self, access: KubernetesAccess, clock: Clock) -> None:
+        self._access, self._clock = access, clock
         self._token = access.token
         self._until = 0.0
 
@@ -71,13 +70,13 @@ class Credentials:
 
     async def headers(self) -> dict[str, str]:
         """Raises Unavailable: the token cannot be had."""
-        if time.monotonic() >= self._until:
+        if self._clock.monotonic() >= self._until:
             if self._access.token_file is not None:
                 self._token = _of_file(self._access.token_file)
-                self._until = time.monotonic() + _REREAD_S
+                self._until = self._clock.monotonic() + _REREAD_S
             elif self._access.plugin is not None:
-                self._token, lasts_s = await _of_plugin(self._access.plugin)
-                self._until = time.monotonic() + lasts_s
+                self._token, expires = await _of_plugin(self._access.plugin)
+                self._until = self._clock.monotonic() + _lasts_s(expires, self._clock.wall())
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
 
@@ -95,8 +94,8 @@ def _usable(token: str, whose: str) -> str:
     return token
 
 
-async def _of_plugin(plugin: Plugin) -> tuple[str, float]:
-    """The token, and the seconds for which it is used."""
+async def _of_plugin(plugin: Plugin) -> tuple[str, object]:
+    """The token, and when it expires, as the plug-in says it."""
     info = json.dumps({"apiVersion": plugin.version, "kind": "ExecCredential", "spec": {"interactive": False}})
     named = bounds.cut(plugin.command, bounds.NAME)
     try:
@@ -124,7 +123,7 @@ async def _of_plugin(plugin: Plugin) -> tuple[str, float]:
     token = status.get("token")
     if not isinstance(token, str):
         raise Unavailable(SOURCE, f"cannot be asked: {named} ended with code {code} and gave no token")
-    return _usable(token, named), _lasts_s(status.get("expirationTimestamp"))
+    return _usable(token, named), status.get("expirationTimestamp")
 
 
 def _status_of(printed: bytes) -> dict[str, Any]:
@@ -135,9 +134,10 @@ def _status_of(printed: bytes) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
-def _lasts_s(expires: object) -> float:
+def _lasts_s(expires: object, now: float) -> float:
+    """Seconds for which a token is used."""
     try:
         at = datetime.fromisoformat(str(expires)).timestamp()
     except ValueError:
         return _REREAD_S
-    return max(1.0, at - time.time() - _EARLY_S)
+    return max(1.0, at - now - _EARLY_S)

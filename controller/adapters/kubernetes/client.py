@@ -55,25 +55,27 @@ class KubernetesClient:
         may_change: Callable[[int], bool] = lambda _: True,
         timeout_s: float = 5.0,
         clean: Callable[[str], str] = lambda text: text,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """may_change: whether a change of that epoch may be sent now. timeout_s: from then to its answer.
 
-        clean: masks secrets in what the API says.
+        clean: masks secrets in what the API says. transport: used instead of connections to the server, so no
+        certificate is read.
 
         Raises:
             ValueError, OSError: a certificate cannot be used.
         """
-        verify = _trust(access)
+        verify = _trust(access) if transport is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(LONGEST_S, connect=_CONNECT_S),
             headers={"User-Agent": user_agent(), "Accept": "application/json"},
             cookies=NoCookies(),
             verify=verify,
-            transport=own_transport(timeout_s, verify),
+            transport=transport or own_transport(timeout_s, verify),
         )
-        self._credentials = Credentials(access)
+        self._credentials = Credentials(access, clock)
         self._server = access.server
-        self._clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
+        self.clock, self._may_change, self._timeout_s, self._clean = clock, may_change, timeout_s, clean
         self._paused_until = 0.0
         self.sent: Counter[tuple[str, str]] = Counter()
         """Requests by method and result: ok, refused, throttled (HTTP 429), failed (no usable answer)."""
@@ -145,7 +147,7 @@ class KubernetesClient:
         raise unavailable
 
     def _wait_if_told(self) -> None:
-        left = self._paused_until - self._clock.monotonic()
+        left = self._paused_until - self.clock.monotonic()
         if left > 0:
             raise NotSent(SOURCE, f"asked us to wait (HTTP 429); {in_words(left)} left")
 
@@ -207,7 +209,7 @@ class KubernetesClient:
             )
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else _WAIT_S
-            self._paused_until = self._clock.monotonic() + min(wait, _LONGEST_WAIT_S)
+            self._paused_until = self.clock.monotonic() + min(wait, _LONGEST_WAIT_S)
             return _TooMany(SOURCE, f"{words}; nothing is sent for {in_words(min(wait, _LONGEST_WAIT_S))}")
         if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
             return Refused(SOURCE, words)

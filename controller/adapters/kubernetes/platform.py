@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from controller.adapters.kubernetes import SOURCE, reading
+from controller.adapters.kubernetes.chooser import CHOOSABLE, PodChooser
 from controller.adapters.kubernetes.client import KubernetesClient, Missing
+from controller.adapters.kubernetes.contenders import Contenders
 from controller.adapters.kubernetes.reading import Coordinates
 from controller.adapters.kubernetes.resources import BY_OBJECT, Resources
 from controller.core.model import Change, Replicas
@@ -35,6 +38,7 @@ class KubernetesPlatform:
     def __init__(self, client: KubernetesClient, policy: Policy) -> None:
         self.client = client
         self.resources = Resources(client)
+        self._contenders = Contenders(client, client.clock)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self.serve(policy)
 
@@ -51,6 +55,10 @@ class KubernetesPlatform:
     def requests(self) -> None:
         """The API limits by priority and fairness, and says so by HTTP 429; no quota is known before."""
 
+    def chooser(self, service: str) -> PodChooser | None:
+        target = self._targets[service]
+        return PodChooser(self.client, self.resources, target) if target.resource in CHOOSABLE else None
+
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         targets = {key: self._targets[key] for key in services}
         together: dict[tuple[str, str], dict[str, KubernetesTarget]] = {}
@@ -58,12 +66,22 @@ class KubernetesPlatform:
             together.setdefault((target.namespace, target.resource), {})[key] = target
         try:
             async with asyncio.timeout(_LONGEST_LOOK_S):
-                parts = await asyncio.gather(*(self._objects(*place, these) for place, these in together.items()))
+                parts, _ = await asyncio.gather(
+                    asyncio.gather(*(self._objects(*place, these) for place, these in together.items())),
+                    self._contenders.look([namespace for namespace, _ in together]),
+                )
                 objects = {key: found for part in parts for key, found in part.items()}
                 pods = await self._pods(targets, objects)
         except TimeoutError:
             raise Unavailable(SOURCE, f"could not be read within {in_words(_LONGEST_LOOK_S)}") from None
-        return {key: _reading(target, objects[key], pods.get(target.namespace)) for key, target in targets.items()}
+        return {
+            key: self._with_contenders(target, _reading(target, objects[key], pods.get(target.namespace)))
+            for key, target in targets.items()
+        }
+
+    def _with_contenders(self, target: KubernetesTarget, seen: Replicas | Unavailable) -> Replicas | Unavailable:
+        others = self._contenders.of(target)
+        return replace(seen, contenders=others) if others and isinstance(seen, Replicas) else seen
 
     async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
         target = self._targets[service]

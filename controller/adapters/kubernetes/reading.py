@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from controller.adapters.kubernetes import SOURCE
-from controller.core.model import PlatformWords, Replicas, ServiceState, UnderWay
+from controller.core.model import Instances, PlatformWords, Replicas, ServiceState, UnderWay
 from controller.core.ports import Unavailable
 from controller.core.text import bounds
 from controller.policy import KubernetesTarget
@@ -31,6 +31,7 @@ _CANNOT_START = {
     "CreateContainerConfigError": "check the ConfigMaps and Secrets that the pods name",
     "CreateContainerError": "see the pod's events",
 }
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
 _REQUIREMENT = re.compile(r"\s*(!?)([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^,\s]*)|\s(in|notin)\s*\(([^)]*)\))?\s*(?:,|$)")
 
 
@@ -134,6 +135,50 @@ def pods_of(selector: object, pods: Iterable[Mapping[str, Any]]) -> Pods:
         if not kept:
             kept, fix = _keeps(status)
     return Pods(ready, every, leaving, crashed, exited, kept, fix)
+
+
+class Pod(NamedTuple):
+    """is_ready: it goes after all that are not. cost: of its deletion; 0 if it has none, or no number."""
+
+    name: str
+    is_ready: bool
+    is_leaving: bool
+    cost: int
+
+
+def pods_in(page: Mapping[str, Any], cost: str) -> Iterator[Pod]:
+    """Of a PodList, those that have not ended. cost: the annotation.
+
+    Raises:
+        Unavailable: it is no list.
+    """
+    if not isinstance(page.get("items"), list):
+        raise Unavailable(SOURCE, "answered in an unknown format: no list of pods")
+    for one in _parts(page, "items"):
+        meta, status = _part(one, "metadata"), _part(one, "status")
+        name = meta.get("name")
+        if not isinstance(name, str) or status.get("phase") in {"Succeeded", "Failed"}:
+            continue
+        yield Pod(
+            bounds.cut(name, bounds.NAME),
+            _is_ready(status) and not meta.get("deletionTimestamp"),
+            bool(meta.get("deletionTimestamp")),
+            _whole(_part(meta, "annotations").get(cost)),
+        )
+
+
+def instances_of(pods: Iterable[Pod]) -> Instances:
+    """By what can be done about them."""
+    every = list(pods)
+    return Instances(
+        tuple(one.name for one in every if one.is_ready),
+        tuple(one.name for one in every if not one.is_ready and not one.is_leaving),
+        tuple(one.name for one in every if one.is_leaving),
+    )
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else 0
 
 
 class _Wants(NamedTuple):

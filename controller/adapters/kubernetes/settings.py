@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.adapters.kubernetes import SOURCE
 from controller.adapters.kubernetes.access import KubernetesAccess
-from controller.config.platform import PlatformSettings
+from controller.config.platform import PlatformSettings, change_timeout
 from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import References
@@ -22,11 +22,7 @@ _VARIABLES = (
         "in a pod: its service account",
         "outside of a pod",
     ),
-    EnvironmentVariable(
-        "KUBERNETES_TIMEOUT_MS",
-        "deadline of one change sent to Kubernetes; it is only sent if it ends within the lease",
-        "5000, less with a short lease",
-    ),
+    change_timeout("KUBERNETES_TIMEOUT_MS", SOURCE.name),
     EnvironmentVariable("POD_NAMESPACE", "the controller's own namespace, from the downward API", holds="id"),
     EnvironmentVariable("POD_NAME", "the controller's own pod, from the downward API", "HOSTNAME", holds="id"),
 )

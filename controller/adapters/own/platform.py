@@ -1,24 +1,32 @@
-"""Loads the classes that a policy names by `platform: {use: …}`, and passes on what the loop asks of them."""
+"""Loads the classes that a policy names by `platform: {use: …}`, and passes on what the loop asks of them.
+
+What they raise or give that a Platform may not is said as a fault of theirs, so that it ends no cycle of another
+platform's workers.
+"""
 
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections import Counter
-from collections.abc import Collection, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Collection, Mapping
+from pathlib import PurePath
 from typing import TypeVar, cast
 
 from controller.adapters.own import SOURCE
+from controller.adapters.own.settings import entry_point
 from controller.config.platform import Opening, OpenPlatform
 from controller.core.model import Change, Replicas
-from controller.core.ports import Receipt, Refused, Requests, Unavailable
+from controller.core.ports import LeaseLost, Receipt, Refused, Requests, Unavailable
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
+from controller.core.text.escaping import visible
 from controller.policy import OwnTarget, Policy
 
-GROUP = "worker_autoscaler.platforms"
-"""Of the entry points, whose names `use` may have."""
+NEEDED = ("observe", "scale", "requests", "serve", "close")
+"""Methods of a class: Platform in core/ports.py, OpenPlatform in config/platform.py."""
 E = TypeVar("E", bound=Unavailable)
+T = TypeVar("T")
 
 
 class OwnPlatforms:
@@ -62,7 +70,7 @@ class OwnPlatforms:
         readings: dict[str, Replicas | Unavailable] = {}
         for use, keys in together.items():
             try:
-                found = await self._of(use).observe(list(keys))
+                found = await self._observed(use, list(keys))
                 self.sent["observe", "ok"] += 1
             except Unavailable as unavailable:
                 self.sent["observe", "failed"] += 1
@@ -75,11 +83,32 @@ class OwnPlatforms:
     async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
         target = self._targets[service]
         try:
-            receipt = await self._of(target.use).scale(target.target, change, observed)
+            receipt = await self._scaled(target, change, observed)
         except Unavailable as unavailable:
             self.sent["scale", "refused" if isinstance(unavailable, Refused) else "failed"] += 1
             raise _named(unavailable, target.use) from None
         self.sent["scale", "ok"] += 1
+        return receipt
+
+    async def _observed(self, use: str, names: list[str]) -> dict[str, Replicas | Unavailable]:
+        """A reading for each name. Raises Unavailable: there is none at all."""
+        try:
+            found = await self._of(use).observe(names)
+            return {name: _reading(name, found.get(name)) for name in names}
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a class of others does
+            raise Unavailable(SOURCE, f"observe raised {_raised(error)}") from None
+
+    async def _scaled(self, target: OwnTarget, change: Change, observed: Replicas) -> Receipt:
+        try:
+            receipt: object = await self._of(target.use).scale(target.target, change, observed)
+        except (Unavailable, LeaseLost):
+            raise
+        except Exception as error:  # noqa: BLE001  # the same
+            raise Unavailable(SOURCE, f"scale raised {_raised(error)}") from None
+        if not isinstance(receipt, Receipt):
+            raise Unavailable(SOURCE, f"scale gave {_kind(receipt)}, not a Receipt")
         return receipt
 
     def _of(self, use: str) -> OpenPlatform:
@@ -90,22 +119,56 @@ class OwnPlatforms:
     def requests(self) -> Requests | None:
         return next(filter(None, (one.requests() for one in self._each.values())), None)
 
+    def chooser(self, service: str) -> None:
+        """Such a platform only gets a count."""
+
 
 def _named(unavailable: E, use: str) -> E:
     """As the one dependency that the loop knows, so that its next answer ends the fault; the text says which it was."""
     return type(unavailable)(SOURCE, f"{use}: {unavailable.text}")
 
 
+def _reading(name: str, found: object) -> Replicas | Unavailable:
+    if isinstance(found, Replicas | Unavailable):
+        return found
+    return Unavailable(SOURCE, f"observe gave {_kind(found)} for {name}, not Replicas or Unavailable")
+
+
+def _kind(found: object) -> str:
+    return "nothing" if found is None else f"a value of type {type(found).__name__}"
+
+
+def _raised(error: Exception) -> str:
+    """What, and where: the traceback itself would fill the log in each cycle."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{visible(bounds.cut(f'{type(error).__name__}: {error}', bounds.WORDS))}{place}"
+
+
 def _loaded(use: str, opening: Opening) -> OpenPlatform:
-    module, _, name = use.partition(":")
     try:
-        if name:
-            made = getattr(importlib.import_module(module), name)(opening)
-        else:
-            (found,) = entry_points(group=GROUP, name=use)
-            made = found.load()(opening)
+        made = _class_of(use)(opening)
+    except ConfigurationError:
+        raise
     except Exception as error:  # noqa: BLE001  # whatever a module of others does while it is imported, or its class made
-        why = bounds.cut(f"{type(error).__name__}: {error}", bounds.WORDS)
-        words = f"{use} cannot be loaded ({why}); write MODULE:CLASS, and put its folder into PYTHONPATH"
-        raise ConfigurationError([Problem("platform.use", words)]) from None
+        why = f"{_raised(error)}; write MODULE:CLASS, and put its folder into PYTHONPATH"
+        raise _cannot_be_loaded(use, why) from None
+    missing = [name for name in NEEDED if not callable(getattr(made, name, None))]
+    if missing:
+        raise _cannot_be_loaded(use, f"it has no {', '.join(missing)}; see docs/platforms.md")
     return cast("OpenPlatform", made)
+
+
+def _class_of(use: str) -> Callable[[Opening], object]:
+    module, _, name = use.partition(":")
+    if name:
+        return cast("Callable[[Opening], object]", getattr(importlib.import_module(module), name))
+    try:
+        found = entry_point(use)
+    except LookupError as error:
+        raise _cannot_be_loaded(use, str(error.args[0])) from None
+    return cast("Callable[[Opening], object]", found.load())
+
+
+def _cannot_be_loaded(use: str, why: str) -> ConfigurationError:
+    return ConfigurationError([Problem("platform.use", f"{use} cannot be loaded: {why}")])

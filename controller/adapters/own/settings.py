@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 from controller.adapters.own import SOURCE
 from controller.config.platform import PlatformSettings
-from controller.core.text.references import References
+from controller.policy import OwnTarget, Path, Policy
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "worker_autoscaler.platforms"
+"""Of the entry points, whose names `use` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +26,44 @@ class OwnAccess:
     secrets: tuple[str, ...] = ()
 
 
+def problems(policy: Policy, _: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Modules that are not there. None is imported: what is wrong within one is told when the platform is opened."""
+    for name, worker in policy.workers.items():
+        if worker.target.platform == OWN.target:
+            use = cast("OwnTarget", worker.target.given).use
+            if problem := _not_there(use):
+                yield ("workers", name, OWN.target, "use"), problem
+
+
+def entry_point(name: str) -> EntryPoint:
+    """Raises LookupError: there is none, or more than one."""
+    from importlib.metadata import entry_points  # noqa: PLC0415  # 1 MB that only such a policy needs
+
+    found: list[EntryPoint] = [*entry_points(group=GROUP, name=name)]
+    if len(found) == 1:
+        return found[0]
+    how_many = "several packages have" if found else "no installed package has"
+    raise LookupError(f"{how_many} an entry point of that name in {GROUP}; or write MODULE:CLASS")
+
+
+def _not_there(use: str) -> str | None:
+    module, _, name = use.partition(":")
+    try:
+        if not name:
+            entry_point(use)
+            return None
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # of the package that it is in
+        found = None
+    except LookupError as error:
+        return str(error.args[0])
+    return None if found else f"module {module} is not found; put its folder into PYTHONPATH, or install it"
+
+
 OWN = PlatformSettings(
     name=SOURCE.name,
     target="platform",
-    variables=(),
-    # It has none, and these match nothing.
-    references=References(SOURCE.name, "\0", "\0", "", re.compile(r"(?!)"), ""),
     load=OwnAccess,
-    warnings=lambda _: (),
-    group="",
-    group_in_words="",
-    replica="",
-    change_timeout="",
     opens="controller.adapters.own.platform:OwnPlatforms",
+    problems=problems,
 )

@@ -31,7 +31,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, a.attname, a.attnotnull, t.
   coalesce(pg_get_expr(f.adbin, f.adrelid), (
     SELECT min(pg_get_expr(e.adbin, e.adrelid)) FROM behind JOIN pg_attribute b ON b.attrelid = behind.oid
     JOIN pg_attrdef e ON e.adrelid = b.attrelid AND e.adnum = b.attnum WHERE b.attname = a.attname)),
-  (SELECT array_agg(l.enumlabel::text ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = t.oid)
+  (SELECT array_agg(l.enumlabel::text ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = t.oid),
+  has_column_privilege(c.oid, a.attnum, 'SELECT')
 FROM jobs JOIN pg_class c ON c.oid = jobs.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN types t ON t.named = a.atttypid AND t.typtype <> 'd'
@@ -66,12 +67,13 @@ _KINDS = {
 
 
 class Column(NamedTuple):
-    """default: its expression, as PostgreSQL prints it. labels: the values of an enum."""
+    """default: its expression, as PostgreSQL prints it. labels: the values of an enum. is_readable: by this user."""
 
     kind: Kind
     never_null: bool = False
     default: str | None = None
     labels: tuple[str, ...] = ()
+    is_readable: bool = True
 
     @property
     def is_time(self) -> bool:
@@ -116,9 +118,9 @@ async def shape_of(table: sql.Identifier, ask: Ask) -> Shape | None:
     if not rows:
         return None
     columns: dict[str, Column] = {}
-    for *_, name, never_null, is_enum, type_name, default, labels in rows:
+    for *_, name, never_null, is_enum, type_name, default, labels, is_readable in rows:
         kind = Kind.ENUM if is_enum else _KINDS.get(type_name, Kind.OTHER)
-        columns[name] = Column(kind, never_null, default, tuple(labels or ()))
+        columns[name] = Column(kind, never_null, default, tuple(labels or ()), is_readable)
     oid, schema, name, relkind, *_ = rows[0]
     return Shape(oid, schema, name, relkind, columns)
 

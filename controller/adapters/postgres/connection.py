@@ -36,6 +36,8 @@ _SECRETS = ("password", "sslpassword", "oauth_client_secret")
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 Connection = AsyncConnection[Any]
+Statement = sql.Composed | bytes
+"""Bytes: rendered before, because that takes as long as asking it does."""
 
 
 class TooOldError(OperationalError):
@@ -145,6 +147,11 @@ def setting(values: dict[str, str]) -> sql.Composed:
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
 
 
+def as_bytes(statement: Statement, connection: Connection) -> bytes:
+    """Rendered for this connection, and any other to the same database."""
+    return statement if isinstance(statement, bytes) else statement.as_bytes(connection)
+
+
 class Answer(NamedTuple):
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -179,7 +186,7 @@ class Reader:
         return self.connection.closed or self.connection.broken
 
     async def read(
-        self, statements: Iterable[sql.Composed], timeout_s: float, *, counts: int = 1, watched: bool = False
+        self, statements: Iterable[Statement], timeout_s: float, *, counts: int = 1, watched: bool = False
     ) -> list[Answer]:
         """The answer of each statement, all in one transaction and one round trip.
 
@@ -198,7 +205,7 @@ class Reader:
             )
             return [await _answer(cursor) for cursor in cursors[len(begun) : -1]]
 
-    async def _sent(self, statements: Iterable[sql.Composed], *, look: int | None = None) -> list[AsyncCursor[Any]]:
+    async def _sent(self, statements: Iterable[Statement], *, look: int | None = None) -> list[AsyncCursor[Any]]:
         """Sends the statements; if one fails, rolls back, so that no transaction stays open.
 
         look: index of the statement that returns what the session held before; None if that was not asked.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import sql
 
 from controller.adapters.postgres import SOURCE
 from controller.adapters.postgres.connection import (
     BY_INDEX,
     CONNECT_TIMEOUT_S,
     Reader,
+    Statement,
     read_within,
     setting,
 )
@@ -24,6 +25,8 @@ from controller.core.ports import Unavailable
 from controller.policy import Queue as QueuePolicy
 
 T = TypeVar("T")
+_MOST_SLOW = 3
+"""Of statements that are asked together, so many may use their whole timeout; they are asked alone if more do."""
 
 
 class CannotConnect(Unavailable):
@@ -60,21 +63,38 @@ class Lane:
     def is_lost(self) -> bool:
         return self.kept is None or self.kept.is_lost
 
-    async def ask(self, statement: sql.Composed, timeout_s: float, *, by_index: bool = False) -> list[tuple[Any, ...]]:
+    async def ask(self, statement: Statement, timeout_s: float, *, by_index: bool = False) -> list[tuple[Any, ...]]:
         """The rows that one statement returns.
 
         Raises:
             psycopg.Error: it failed.
         """
+        (rows,) = await self.ask_all([statement], timeout_s, by_index=by_index)
+        return rows
+
+    async def ask_all(
+        self, statements: Sequence[Statement], timeout_s: float, *, by_index: bool = False
+    ) -> list[list[tuple[Any, ...]]]:
+        """The rows of each statement, all in one transaction and one round trip; each has the whole timeout.
+
+        Raises:
+            psycopg.Error: one of them failed, so that none is answered.
+        """
         before = [setting(BY_INDEX)] if by_index else []
+        counts = min(len(statements), _MOST_SLOW)
         reader = await self.reader()
         if not self.watched:
-            *_, answer = await reader.read([*before, statement], timeout_s)
-            return answer.rows
-        *_, answer, _, left = await reader.read([*before, *rolled_back(statement)], timeout_s, watched=True)
-        if left.rows:
+            answers = await reader.read([*before, *statements], timeout_s, counts=counts)
+            return [answer.rows for answer in answers[len(before) :]]
+        guarded = [rolled_back(statement) for statement in statements]
+        each = len(guarded[0])
+        answers = await reader.read(
+            [*before, *itertools.chain.from_iterable(guarded)], timeout_s, counts=counts, watched=True
+        )
+        answers = answers[len(before) :]
+        if any(answer.rows for answer in answers[each - 1 :: each]):
             await self.drop()
-        return answer.rows
+        return [answer.rows for answer in answers[1::each]]
 
     async def guarded(self, queue: QueuePolicy | None, ask: Callable[[], Awaitable[T]], timeout_s: float) -> T:
         """Runs `ask` with a timeout; once more on a new connection if the kept one had died.

@@ -6,13 +6,19 @@ Here belongs when that is looked up again; places.py looks it up.
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Mapping
 
 from controller.adapters.postgres.lane import Lane
 from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.places import Located, located
+from controller.adapters.postgres.unison import in_unison
 from controller.policy import Queue as QueuePolicy
 
 _LOOK_AGAIN_S = 300.0
+_MOST_AGAIN = 10
+"""Of the queues that are read together, so many are looked up again at once, and the others with the next readings."""
+_PUT_OFF_S = 1.0
 
 
 class Lookup:
@@ -36,11 +42,41 @@ class Lookup:
         place, until = self._located.get(key, (None, 0.0))
         if place is None or now >= until:
             place = await located(queue, lambda statement: lane.ask(statement, timeout_s), self._own.get(key))
-            unsettled = place.own is not None and not place.own.is_settled
-            self._located[key] = place, now if unsettled else now + _LOOK_AGAIN_S
-            if place.own is not None:
-                self._own[key] = place.own
+            self._keep(key, place, now)
         return place
+
+    def _keep(self, key: str, place: Located, now: float) -> None:
+        unsettled = place.own is not None and not place.own.is_settled
+        self._located[key] = place, now if unsettled else now + _LOOK_AGAIN_S
+        if place.own is not None:
+            self._own[key] = place.own
+
+    async def prepare(self, lane: Lane, queues: Mapping[str, QueuePolicy], timeout_s: float) -> None:
+        """Looks up all of these that are due, by their keys, so that find() knows them; one that fails is left to it.
+
+        Those that were looked up before are spread over several calls: hundreds of them become due at the same time.
+
+        Raises:
+            psycopg.Error: the connection was lost, or could not be opened.
+        """
+        now = asyncio.get_running_loop().time()
+        new = [key for key in queues if key not in self._located]
+        due = [key for key in queues if key in self._located and now >= self._located[key][1]]
+        for key in due[_MOST_AGAIN:]:
+            self._located[key] = self._located[key][0], now + _PUT_OFF_S
+        these = [*new, *due[:_MOST_AGAIN]]
+        if not these:
+            return
+        lane.watched = lane.watched or any(queues[key].has_own_sql for key in these)
+        jobs = [functools.partial(located, queues[key], before=self._own.get(key)) for key in these]
+        for key, place in zip(these, await in_unison(lane, jobs, timeout_s), strict=True):
+            if isinstance(place, Located):
+                self._keep(key, place, now)
+
+    def known(self, queue: QueuePolicy) -> Located | None:
+        """As it was found last; None if that is unknown or too old."""
+        place, until = self._located.get(key_of(queue), (None, 0.0))
+        return place if asyncio.get_running_loop().time() < until else None
 
     def zone_warning(self, queue: QueuePolicy) -> str:
         """What to say about the time zones of the user's table, as last found; "" if nothing."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
 
 import psycopg
 from psycopg import sql
 
 from controller.adapters.postgres import SOURCE, session
-from controller.adapters.postgres.connection import Answer, Reader
+from controller.adapters.postgres.connection import Answer, Connection, Reader, Statement, as_bytes
 from controller.core.model import Remark
 from controller.core.ports import Unavailable
 from controller.core.units import in_words
@@ -49,16 +49,15 @@ def _mark(key: str) -> str:
     return f"own_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def rolled_back(statement: sql.Composed) -> list[sql.Composed]:
+def rolled_back(statement: Statement) -> list[Statement]:
     """The statement between a savepoint and its rollback, then a query for what it left in the session."""
-    before, after = sql.SQL("SAVEPOINT own").format(), sql.SQL("ROLLBACK TO own").format()
-    return [before, statement, after, session.left()]
+    return [b"SAVEPOINT own", statement, b"ROLLBACK TO own", session.left()]
 
 
 class OwnReading(NamedTuple):
     """The statements that read a queue with the policy's own SQL. depth, locked, left: indexes of their answers."""
 
-    statements: list[sql.Composed]
+    statements: Sequence[Statement]
     depth: int
     locked: int
     left: int
@@ -78,12 +77,16 @@ class OwnReading(NamedTuple):
             name = sql.Identifier(mark)
             declared = sql.SQL("DECLARE {} CURSOR FOR {}").format(name, sql.SQL(queue.sql))
             asked = [declared, sql.SQL("FETCH 2 FROM {}").format(name)]
-        before, after = sql.SQL("SAVEPOINT own").format(), sql.SQL("ROLLBACK TO own").format()
         locked = len(asked) + 1
-        statements = [before, *asked, sql.SQL(_TABLE_LOCKED).format(), after, session.left()]
+        table_locked = sql.SQL(_TABLE_LOCKED).format()
+        statements: list[Statement] = [b"SAVEPOINT own", *asked, table_locked, b"ROLLBACK TO own", session.left()]
         return cls(statements, depth=len(asked), locked=locked, left=locked + 2)
 
-    def shifted(self, by: int) -> OwnReading:
+    def rendered(self, connection: Connection) -> Self:
+        """The same as bytes."""
+        return self._replace(statements=[as_bytes(one, connection) for one in self.statements])
+
+    def shifted(self, by: int) -> Self:
         return self._replace(depth=self.depth + by, locked=self.locked + by, left=self.left + by)
 
     def remarks(self, queue: QueuePolicy, answers: list[Answer]) -> tuple[Remark, ...]:

@@ -42,6 +42,7 @@ _USUAL = {
     "completed_at": ("completed_at", "finished_at"),
     "updated_at": ("updated_at",),
 }
+_USUAL_HOLDERS = ("locked_by", "worker_id")
 _NONE = ("{jobs} j WHERE false",)
 """Counts 0: by the policy or by the column's type, no job has failed. Without a part, the count would be unknown."""
 _ALIKE = {
@@ -85,6 +86,13 @@ class OwnTable:
     @property
     def status(self) -> str:
         return self.queue.columns.status
+
+    @property
+    def holder(self) -> str | None:
+        """The column that says who holds a job: as the policy names it, or a usual one that this user may read."""
+        named, columns = self.queue.columns.locked_by, self.shape.columns
+        usual = (name for name in _USUAL_HOLDERS if name in columns and columns[name].is_readable)
+        return named or next(usual, None)
 
     @property
     def condition(self) -> sql.Composable | None:
@@ -217,6 +225,8 @@ class OwnTable:
         fixed |= since
         if locked is not None:
             fixed["claimed"] = locked.latest
+        if self.holder is not None:
+            fixed["holder"] = sql.Identifier(self.holder)
         # A heartbeat updates locked_at; started_at keeps the beginning of the work.
         if began is not None and locked is not None:
             fixed |= {"began": began.value, "locked": locked.value}
@@ -230,6 +240,7 @@ class OwnTable:
             # A job without a time of its claim counts as running: taking it for stale would remove its worker.
             claimed_at="coalesce({claimed}, now())" if locked is not None else None,
             began="coalesce({began}, {locked})" if "began" in fixed else None,
+            held_by="j.{holder}" if self.holder is not None else None,
             keeps_claims_of_the_dead=True,
         )
         tables = ({"jobs": self.shape.identifier},)
@@ -332,17 +343,18 @@ def _times(
     queue: QueuePolicy, columns: Mapping[str, Column]
 ) -> tuple[dict[str, TimeSql], list[tuple[str, str]], list[str]]:
     """The times; the key and the name of each column that does not exist; what is wrong with columns that do."""
-    plain = {"status": queue.columns.status, "priority": queue.columns.priority}
+    named = queue.columns
+    plain = {"status": named.status, "priority": named.priority, "locked_by": named.locked_by}
     missing = [(key, name) for key, name in plain.items() if name is not None and name not in columns]
     wrong: list[str] = []
     times: dict[str, TimeSql] = {}
     for key, usual in _USUAL.items():
-        named: TimeColumn | None = getattr(queue.columns, key)
-        if named is not None and named.name not in columns:
-            missing.append((key, named.name))
+        given: TimeColumn | None = getattr(named, key)
+        if given is not None and given.name not in columns:
+            missing.append((key, given.name))
             continue
-        if named is not None:
-            time = _time(queue, key, named, columns[named.name])
+        if given is not None:
+            time = _time(queue, key, given, columns[given.name])
             if isinstance(time, str):
                 wrong.append(time)
             else:

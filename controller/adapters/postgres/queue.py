@@ -61,14 +61,21 @@ class PostgresQueue:
         return self._readings.of({name: Asked.of(request, timeout_s) for name, request in requests.items()})
 
     async def depth(
-        self, queue: QueuePolicy, limit: int, enough: int = 0, busy: int = 0, ahead: float = 0.0
+        self,
+        queue: QueuePolicy,
+        limit: int,
+        enough: int = 0,
+        busy: int = 0,
+        ahead: float = 0.0,
+        *,
+        holders: bool = False,
     ) -> QueueDepth:
         """depths() of one queue.
 
         Raises:
             Unavailable: the queue could not be read; the message says why and what to do.
         """
-        request = {"": DepthRequest(queue, limit, enough, busy, ahead)}
+        request = {"": DepthRequest(queue, limit, enough, busy, ahead, holders)}
         ((_, answer),) = [one async for one in self.depths(request)]
         if isinstance(answer, Unavailable):
             raise answer
@@ -94,7 +101,8 @@ class PostgresQueue:
             return (queue.wake_on,)
         if queue.preset is None:
             return ()
-        return (await self._located_for(queue)).channels
+        known = self._lookup.known(queue)  # asked for every few seconds, of all queues
+        return (known or await self._located_for(queue)).channels
 
     async def every_channel(self, queues: Iterable[QueuePolicy]) -> set[str]:
         """The channels of all queues that can be read; a queue that cannot be read does not hide the others'.

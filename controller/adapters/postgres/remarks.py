@@ -6,13 +6,20 @@ A survey (survey.py) takes some statements more, on the shared connection. It ne
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import psycopg
+
+from controller.adapters.postgres.columns import Ask
 from controller.adapters.postgres.lane import Lane
 from controller.adapters.postgres.lanes import Lanes
 from controller.adapters.postgres.lookup import Lookup, key_of
-from controller.adapters.postgres.survey import Survey, survey_of
+from controller.adapters.postgres.places import Located
+from controller.adapters.postgres.survey import Survey, survey_of, words_in
+from controller.adapters.postgres.unison import in_unison
 from controller.core.model import QueueDepth, Remark
 from controller.core.ports import Unavailable
 from controller.policy import Queue as QueuePolicy
@@ -20,16 +27,26 @@ from controller.policy import Queue as QueuePolicy
 _SURVEY_AGAIN_S = 300.0
 _DOUBTFUL_AGAIN_S = 30.0
 """Survey interval of a large table in which no job with a named status was seen yet. A small one: each reading."""
+_FEW = 10
+_EACH_S = 0.1
+"""While more than _FEW small ones are in doubt, each is surveyed this often for each of them: of 1,000, every 100 s."""
 _SURVEY_S = 0.5
 """Timeout of one statement of a survey within a cycle."""
+_MOST_TOGETHER = 20
 _STANDBY = "DATABASE_URL leads to a hot standby: its data may be some seconds old, and it cannot send NOTIFY"
 
 
 class _LastSurvey(NamedTuple):
-    """A survey of a queue. at: when it was made, by the event loop's clock."""
+    """A survey of a queue. made: when, by the event loop's clock. words_at: when its statuses were looked at last."""
 
     survey: Survey
-    at: float
+    made: float
+    words_at: float
+
+
+class _Due(NamedTuple):
+    queue: QueuePolicy
+    only_words: bool
 
 
 class Remarks:
@@ -39,6 +56,8 @@ class Remarks:
         self._lanes = lanes
         self._lookup = lookup
         self._surveys: dict[str, _LastSurvey] = {}
+        self._due: dict[str, _Due] = {}
+        """By key, the surveys that wait for the connection."""
         self._named: set[str] = set()
         """Queues in which a job with a status that the policy names was seen."""
 
@@ -54,8 +73,10 @@ class Remarks:
         # Until a job with a status that the policy names was seen, an empty queue may be a misspelt status. The survey
         # is then made more often.
         is_doubtful = key not in self._named and queue.table is not None
-        if last is None or now - last.at >= (_again_after(last.survey) if is_doubtful else _SURVEY_AGAIN_S):
+        if last is None or now - last.made >= _SURVEY_AGAIN_S:
             last = await self._surveyed(queue)
+        elif is_doubtful and now - last.words_at >= self._again_after(last.survey):
+            last = await self._surveyed(queue, only_words=True)
         words = last.survey.words
         if words is not None and words.named:
             self._named.add(key)
@@ -72,21 +93,60 @@ class Remarks:
         last = self._surveys.get(key_of(queue)) or await self._surveyed(queue)
         return "" if last.survey.words is None else last.survey.words.no_failed
 
-    async def _surveyed(self, queue: QueuePolicy) -> _LastSurvey:
-        """Makes a survey. If it fails, the last one is kept: remarks are not worth failing a reading for."""
-        key, now = key_of(queue), asyncio.get_running_loop().time()
+    async def _surveyed(self, queue: QueuePolicy, *, only_words: bool = False) -> _LastSurvey:
+        """Makes a survey. If it fails, the last one is kept: remarks are not worth failing a reading for.
 
-        async def survey(lane: Lane) -> Survey:
-            located = await self._lookup.find(lane, queue, self._lanes.timeout_s)
-            return await survey_of(queue, located, lambda text: lane.ask(text, _SURVEY_S, by_index=True))
+        only_words: of the last survey, only the statuses are looked at again. The first one that gets the connection
+        makes the surveys of all that wait for it, in the round trips of one.
+        """
+        key = key_of(queue)
+        self._due[key] = _Due(queue, only_words)
+        await asyncio.sleep(0)  # the other queues of the same batch say first that they are due, too
+        async with self._lanes.main.turn:
+            if key in self._due:
+                these = {key: self._due.pop(key)}
+                for other in list(self._due)[: _MOST_TOGETHER - 1]:
+                    these[other] = self._due.pop(other)
+                await self._survey(these)
+        return self._surveys[key]
 
+    async def _survey(self, these: Mapping[str, _Due]) -> None:
+        now = asyncio.get_running_loop().time()
+
+        async def ask(lane: Lane) -> list[Survey | psycopg.Error | Unavailable]:
+            timeout_s = self._lanes.timeout_s
+            await self._lookup.prepare(lane, {key: one.queue for key, one in these.items()}, timeout_s)
+            places = [await self._lookup.find(lane, one.queue, timeout_s) for one in these.values()]
+            jobs = [
+                functools.partial(self._one, key, one, place)
+                for (key, one), place in zip(these.items(), places, strict=True)
+            ]
+            return await in_unison(lane, jobs, _SURVEY_S, by_index=True)
+
+        found: Sequence[Survey | psycopg.Error | Unavailable]
         try:
-            found = await self._lanes.shared(queue, survey)
-        except Unavailable:
-            found = self._surveys[key].survey if key in self._surveys else Survey()
-        self._surveys[key] = last = _LastSurvey(found, now)
-        return last
+            found = await self._lanes.on_main(None, ask)
+        except Unavailable as unavailable:
+            if len(these) > 1:
+                for key, one in these.items():
+                    await self._survey({key: one})
+                return
+            found = [unavailable]
+        for (key, one), survey in zip(these.items(), found, strict=True):
+            last = self._surveys.get(key)
+            made = last.made if last is not None and one.only_words else now
+            kept = survey if isinstance(survey, Survey) else last.survey if last is not None else Survey()
+            self._surveys[key] = _LastSurvey(kept, made, now)
 
+    async def _one(self, key: str, due: _Due, place: Located, ask: Ask) -> Survey:
+        last = self._surveys.get(key)
+        if due.only_words and last is not None and place.own is not None:
+            return last.survey._replace(words=await words_in(due.queue, place.own, ask))
+        return await survey_of(due.queue, place, ask)
 
-def _again_after(survey: Survey) -> float:
-    return 0.0 if survey.words is None or survey.words.is_small else _DOUBTFUL_AGAIN_S
+    def _again_after(self, survey: Survey) -> float:
+        """Seconds from one look at the statuses to the next, while no job with a named one was seen."""
+        if survey.words is not None and not survey.words.is_small:
+            return _DOUBTFUL_AGAIN_S
+        doubtful = len(self._surveys.keys() - self._named)
+        return 0.0 if doubtful <= _FEW else doubtful * _EACH_S

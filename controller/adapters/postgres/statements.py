@@ -11,6 +11,9 @@ from psycopg import sql
 from controller.policy import Form
 
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
+_MOST_HELD = 1_000
+"""Jobs in progress whose holders are read; of more, it is unknown who holds them."""
+_LONGEST_HOLDER = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,14 @@ class Place:
     stale_is_set: bool = False
     fixed: Mapping[str, sql.Composable] = field(default_factory=dict)
 
-    def depth(self, limit: int, claimed: int | None = None, ahead_s: float = 0.0) -> sql.Composed:
+    def depth(
+        self, limit: int, claimed: int | None = None, ahead_s: float = 0.0, *, holders: bool = False
+    ) -> sql.Composed:
         """One row: pending, age of the oldest ready job in seconds, processing, stale, soon; NULL: unknown.
 
         Counts stop at `limit`, those of claimed jobs at `claimed` if given. If pending reaches it, the age is that of
-        the oldest job counted. soon: scheduled jobs that are due within ahead_s seconds; NULL if that is 0.
+        the oldest job counted. soon: scheduled jobs that are due within ahead_s seconds; NULL if that is 0. holders:
+        asks for one column more, an array of those who hold the processing jobs; NULL: unknown, or too many.
         """
         claimed = limit if claimed is None else claimed
         form = self.form
@@ -51,7 +57,7 @@ class Place:
             age = sql.SQL("({})::float8").format(self._sql(form.oldest, names))
         return sql.SQL(
             "{common}SELECT r.counted AS pending, r.age AS oldest_age, p.counted AS processing, s.counted AS stale, "
-            "({soon}) AS soon "
+            "({soon}) AS soon{holders} "
             "FROM (SELECT count(*) AS counted, {age} AS age FROM ({ready} LIMIT {limit}) AS a) AS r, "
             "(SELECT count(*) AS counted FROM ({processing} LIMIT {claimed}) AS b) AS p, "
             "({stale}) AS s"
@@ -62,6 +68,7 @@ class Place:
             processing=self._rows(form.processing, sql.SQL("1"), live),
             stale=self._count(form.processing, dead, claimed) if dead else none,
             soon=self._soon(ahead_s, limit),
+            holders=self._holders(live) if holders else sql.SQL(""),
             limit=limit,
             claimed=claimed,
         )
@@ -137,6 +144,18 @@ class Place:
         ahead = sql.SQL("make_interval(secs => {})").format(sql.Literal(ahead_s))
         near = self._sql(form.soon, {**self.tables[0], "ahead": ahead})
         return self._count(form.scheduled, [sql.SQL("({})").format(near)], limit)
+
+    def _holders(self, live: Sequence[sql.Composable]) -> sql.Composable:
+        """One column more, in the same statement, so that it is about the jobs that are counted."""
+        form = self.form
+        if form.held_by is None:
+            return sql.SQL(", NULL::text[] AS holders")
+        name = sql.SQL("left(({})::text, {})").format(self._sql(form.held_by, self.tables[0]), _LONGEST_HOLDER)
+        return sql.SQL(
+            ", (SELECT CASE WHEN count(*) < {most} THEN "
+            "coalesce(array_agg(DISTINCT coalesce(h.holder, '')), '{{}}') END "
+            "FROM ({rows} LIMIT {most}) AS h) AS holders"
+        ).format(rows=self._rows(form.processing, sql.SQL("{} AS holder").format(name), live), most=_MOST_HELD)
 
     def _common(self) -> sql.Composable:
         if self.form.common is None:

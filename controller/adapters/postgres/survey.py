@@ -12,6 +12,7 @@ from controller.adapters.postgres.columns import Ask
 from controller.adapters.postgres.due_columns import due_columns
 from controller.adapters.postgres.due_columns import warning as due_warning
 from controller.adapters.postgres.durations import finished_within
+from controller.adapters.postgres.own_table import OwnTable
 from controller.adapters.postgres.places import Located
 from controller.adapters.postgres.statuses import Words, words_of
 from controller.core.model import Remark
@@ -96,10 +97,19 @@ async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
         psycopg.Error: a statement failed.
     """
     own = place.own
-    words = await words_of(own.shape, own.status, queue.statuses, own.condition, ask) if own is not None else None
+    words = await words_in(queue, own, ask) if own is not None else None
     job_s = await finished_within(own, ask) if own is not None else None
     due = due_warning(await due_columns(own, ask), own) if own is not None else ""
     return Survey(words, await _old_claims(place, job_s, ask), job_s, await _undated_claims(queue, place, ask), due)
+
+
+async def words_in(queue: QueuePolicy, own: OwnTable, ask: Ask) -> Words:
+    """The part of the survey that tells whether a table without any job of the policy's is what it seems.
+
+    Raises:
+        psycopg.Error: a statement failed.
+    """
+    return await words_of(own.shape, own.status, queue.statuses, own.condition, ask)
 
 
 async def _undated_claims(queue: QueuePolicy, located: Located, ask: Ask) -> int:

@@ -122,6 +122,9 @@ class RailwayPlatform:
     def requests(self) -> Requests:
         return self.client.budget.requests(per_cycle=self.queries_per_cycle)
 
+    def chooser(self, service: str) -> None:
+        """Railway chooses the replicas that go."""
+
     async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
         steps = _Steps(self.client, change)
         if change.after == 0:

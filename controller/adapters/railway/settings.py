@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 
 from controller.adapters.railway import SOURCE
-from controller.config.platform import PlatformSettings
+from controller.config.platform import PlatformSettings, change_timeout
 from controller.config.settings import WORD, EnvironmentReader, blanks_around
 from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
@@ -30,11 +30,7 @@ _VARIABLES = (
     EnvironmentVariable("RAILWAY_PROJECT_ID", "project", required="yes", holds="id"),
     EnvironmentVariable("RAILWAY_ENVIRONMENT_ID", "environment", required="yes", holds="id"),
     EnvironmentVariable("RAILWAY_WORKER_SERVICE_ID", "the worker service to scale", required="by the shipped policy"),
-    EnvironmentVariable(
-        "RAILWAY_TIMEOUT_MS",
-        "deadline of one change sent to Railway; it is only sent if it ends within the lease",
-        "5000, less with a short lease",
-    ),
+    change_timeout("RAILWAY_TIMEOUT_MS", SOURCE.name),
     EnvironmentVariable(
         "RAILWAY_API_URL",
         "another endpoint, such as the fake's; `http://` to another machine is a warning, because the token would "

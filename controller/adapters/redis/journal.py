@@ -18,6 +18,7 @@ from controller.adapters.redis.connection import Client
 from controller.adapters.redis.keys import Keys, ask, foreign_data, value_of
 from controller.adapters.redis.record import Stored, Write, hash_of, history_of, readable, seconds, write_of
 from controller.adapters.redis.shadow import Shadow
+from controller.adapters.redis.together import Together
 from controller.core.history import Loss, doubted, given_back, not_after
 from controller.core.model import History, Leader, Lease
 from controller.core.override import Overrides
@@ -53,6 +54,7 @@ class RedisJournal:
     def __init__(self, redis: Client, keys: Keys, clock: Clock, services: Mapping[str, str] | None = None) -> None:
         """services: by worker, the id of the service that the record belongs to; without one, the worker's name."""
         self._redis = redis
+        self._together = Together(redis)
         self._keys = keys
         self._clock = clock
         self._services = dict(services or {})
@@ -74,7 +76,7 @@ class RedisJournal:
         record = await self._record(worker)
         keys = [self._keys.worker(record), self._keys.past(record)]
         asked_at = self._clock.monotonic()
-        now, server, flat, past = await ask(self._recall(keys=keys, args=[]), keys)
+        now, server, flat, past = await ask(self._together.ask(self._recall, keys), keys)
         try:
             return self._recalled(worker, Stored(hash_of(flat), server), past, int(now), asked_at)
         except (ValueError, KeyError, TypeError):
@@ -101,7 +103,7 @@ class RedisJournal:
         for _ in range(_TRIES):
             record = await self._record(worker)
             keys = [self._keys.worker(record), self._keys.past(record)]
-            now, server, flat, _past = await ask(self._recall(keys=keys, args=[]), keys)
+            now, server, flat, _past = await ask(self._together.ask(self._recall, keys), keys)
             stored = Stored(hash_of(flat), server)
             try:
                 before = history_of(stored.fields).overrides
@@ -206,7 +208,7 @@ class RedisJournal:
         guards = [value_of(lease) if lease else "", *stored.version, stored.server, service, record]
         keys = [self._keys.lease, self._keys.worker(record), self._keys.records]
         asked_at = self._clock.monotonic()
-        answer = await ask(self._write(keys=keys, args=[*guards, str(len(deleted)), *deleted, *sets]), keys)
+        answer = await ask(self._together.ask(self._write, keys, [*guards, str(len(deleted)), *deleted, *sets]), keys)
         _, now, server, flat = _accepted(answer)
         try:
             written = Stored(hash_of(flat), server)
@@ -222,7 +224,7 @@ class RedisJournal:
         if service is None or worker in self._records:
             return self._records.get(worker, worker)
         keys = [self._keys.records, self._keys.worker(worker)]
-        found, owner = await ask(self._find(keys=keys, args=[service]), keys)
+        found, owner = await ask(self._together.ask(self._find, keys, [service]), keys)
         if found:
             self._records[worker] = found  # an entry is never changed
             return str(found)

@@ -44,14 +44,13 @@ class RedisTimeline:
         self._append = redis.register_script(scripts.script("append"))
 
     async def append(self, batch: Batch, lease: Lease) -> None:
-        keys: list[str] = [self._keys.lease]
+        keys = {self._keys.lease: 1}
         arguments: list[str] = [value_of(lease)]
         for key, ident, keep_s, most, fields in self._entries(batch):
-            if key not in keys:
-                keys.append(key)
+            place = keys.setdefault(key, len(keys) + 1)
             pairs = [text for pair in fields.items() for text in pair]
             arguments += [
-                str(keys.index(key) + 1),
+                str(place),
                 ident,
                 str(round(keep_s * 1000)),
                 str(most),
@@ -60,7 +59,7 @@ class RedisTimeline:
             ]
         if len(arguments) == 1:
             return
-        answer = await ask(self._append(keys=keys, args=arguments), keys)
+        answer = await ask(self._append(keys=list(keys), args=arguments), list(keys))
         if answer[0] == scripts.LOST:
             raise LeaseLost("another replica holds the lease; the history is for that one to write")
 

@@ -65,6 +65,9 @@ class SwarmPlatform:
         """A Swarm sets no limit."""
         return
 
+    def chooser(self, service: str) -> None:
+        """A Swarm chooses the tasks that go."""
+
     async def _readings(self, names: Sequence[str]) -> dict[str, Replicas | Unavailable]:
         """By name. The Engine's filter finds every service whose name begins with one of these."""
         found = _by(_name_of, await self.client.list("services", {"name": names}))

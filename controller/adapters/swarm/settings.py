@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from controller.adapters.swarm import SOURCE
-from controller.config.platform import PlatformSettings
+from controller.config.platform import PlatformSettings, change_timeout
 from controller.config.settings import EnvironmentReader
 from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
@@ -38,11 +38,7 @@ _VARIABLES = (
         "`~/.docker`",
         see="swarm.md",
     ),
-    EnvironmentVariable(
-        "SWARM_TIMEOUT_MS",
-        "deadline of one change sent to Docker Swarm; it is only sent if it ends within the lease",
-        "5000, less with a short lease",
-    ),
+    change_timeout("SWARM_TIMEOUT_MS", SOURCE.name),
 )
 
 
@@ -101,12 +97,8 @@ SWARM = PlatformSettings(
     name=SOURCE.name,
     target="swarm",
     variables=_VARIABLES,
-    references=None,
     load=load_swarm,
     warnings=swarm_warnings,
-    group="",
-    group_in_words="",
-    replica="",
     change_timeout="SWARM_TIMEOUT_MS",
     opens="controller.adapters.swarm.opening:open_swarm",
     checks="controller.doctor.swarm:check_swarm",

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from controller.adapters.clock import SystemClock
 from controller.adapters.kubernetes import settings
 from controller.adapters.kubernetes.access import Credentials, KubernetesAccess, Plugin
 from controller.adapters.kubernetes.settings import kubernetes_warnings, load_kubernetes
 from controller.core.ports import Unavailable
 from controller.core.problems import ConfigurationError
+from tests.support.scene import LaterClock
 
 CLUSTER = {"server": "https://cluster.test:6443/"}
 
@@ -92,14 +94,17 @@ def test_a_cluster_whose_certificate_is_not_checked_is_a_warning(tmp_path: Path)
 
 
 async def test_a_token_s_file_is_read_again_each_minute_or_once_it_was_refused(tmp_path: Path) -> None:
-    path = tmp_path / "token"
+    path, gone_by = tmp_path / "token", 0.0
     path.write_text("one\n")
-    credentials = Credentials(KubernetesAccess("https://c", token_file=path))
+    credentials = Credentials(KubernetesAccess("https://c", token_file=path), LaterClock(lambda: gone_by))
     assert await credentials.headers() == {"Authorization": "Bearer one"}
     path.write_text("two\n")
     assert await credentials.headers() == {"Authorization": "Bearer one"}
     credentials.expire()
     assert await credentials.headers() == {"Authorization": "Bearer two"}
+    path.write_text("three\n")
+    gone_by = 60.0
+    assert await credentials.headers() == {"Authorization": "Bearer three"}
     path.write_text("")
     credentials.expire()
     with pytest.raises(Unavailable, match="holds no token"):
@@ -117,7 +122,7 @@ async def test_a_token_s_file_is_read_again_each_minute_or_once_it_was_refused(t
 async def test_an_exec_plugin_gives_the_token_or_it_is_said_that_it_did_not(prints: str, says: str) -> None:
     code = f"import os, sys; assert 'ExecCredential' in os.environ['KUBERNETES_EXEC_INFO']; print({prints!r})"
     plugin = Plugin(sys.executable, ("-c", code), {}, "client.authentication.k8s.io/v1")
-    credentials = Credentials(KubernetesAccess("https://c", plugin=plugin))
+    credentials = Credentials(KubernetesAccess("https://c", plugin=plugin), SystemClock())
     if says:
         with pytest.raises(Unavailable, match=says):
             await credentials.headers()

@@ -310,7 +310,7 @@ async def test_a_reading_of_a_table_alone_looks_at_nothing_else(admin: Connectio
             async def note(
                 query: Any, *rest: Any, _execute: Any = execute, _sent: list[str] = sent, **more: Any
             ) -> Any:
-                _sent.append(query if isinstance(query, str) else query.as_string())
+                _sent.append(query.decode() if isinstance(query, bytes) else query.as_string())
                 return await _execute(query, *rest, **more)
 
             noted.setattr(queue._lanes.main.kept.connection, "execute", note)

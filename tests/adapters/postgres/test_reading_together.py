@@ -52,7 +52,7 @@ async def test_workers_that_are_read_in_one_cycle_share_one_transaction_and_one_
     execute, sync = reader.connection.execute, reader._pipeline.sync
 
     async def noted(query: Any, *rest: Any, **more: Any) -> Any:
-        sent.append(query.as_string())
+        sent.append(query.decode() if isinstance(query, bytes) else query.as_string())
         return await execute(query, *rest, **more)
 
     async def round_trip() -> None:

@@ -21,8 +21,8 @@ from controller.adapters.swarm.platform import SwarmPlatform
 from controller.adapters.swarm.settings import load_swarm
 from controller.core.model import Replicas
 from controller.core.ports import LeaseLost, NotSent, Outdated, Refused, Unavailable
+from controller.fake_swarm import FakeEngine, said
 from controller.policy import Policy
-from tests.fake_swarm import FakeEngine, said
 from tests.support.scene import intent_to
 
 KEY = "swarm:jobs"

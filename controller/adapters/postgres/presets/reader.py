@@ -6,6 +6,7 @@ does, until it is read again.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -40,6 +41,11 @@ def load(name: str) -> Preset:
     """
     if is_own(name):
         return _own[name] if name in _own else _read_own(Path(name), Path(name).parent, shown(Path(name)))
+    return _shipped(name)
+
+
+@functools.cache
+def _shipped(name: str) -> Preset:
     if name not in names():
         raise ConfigurationError([Problem("preset", f"{name[:80]!r} {unknown_preset(name, names())}")])
     text = (_folder() / f"{name}{_ENDING}").read_text(encoding="utf-8")

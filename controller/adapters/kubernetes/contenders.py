@@ -1,0 +1,100 @@
+"""What else sets the count of a target in a cluster: HorizontalPodAutoscalers, and ScaledObjects of KEDA.
+
+It is looked for at the start and every five minutes. What may not be listed, or is not installed, is no answer and no
+fault: of missing rights, doctor says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from controller.adapters.kubernetes.client import KubernetesClient
+from controller.core.ports import Clock, Unavailable
+from controller.core.text import bounds
+from controller.policy import KubernetesTarget
+
+_KINDS = (
+    ("HorizontalPodAutoscaler", "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers"),
+    ("ScaledObject", "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects"),
+)
+"""Kinds that set a count, and where they are listed: as v1, because v2 is only there from Kubernetes 1.23 on."""
+_DEFAULT_KIND = "Deployment"
+"""That a ScaledObject means where its scaleTargetRef names none."""
+_EVERY_S = 300.0
+_LONGEST_S = 2.0
+"""A cycle waits for it, so it does not wait long."""
+_MOST_LISTED = "500"
+_MOST_NAMED = 5
+
+
+class Scaler(NamedTuple):
+    """words: its kind and name. kind, target: what it scales."""
+
+    words: str
+    kind: str
+    target: str
+
+
+class Contenders:
+    """Those of each namespace, as last seen."""
+
+    def __init__(self, client: KubernetesClient, clock: Clock) -> None:
+        self._client, self._clock = client, clock
+        self._seen: dict[str, tuple[float, list[Scaler]]] = {}
+        """By namespace, when it is looked at again, and what was there."""
+
+    async def look(self, namespaces: Collection[str]) -> None:
+        """Looks at those that are due; one that cannot be read keeps what was seen there."""
+        now = self._clock.monotonic()
+        due = [one for one in dict.fromkeys(namespaces) if now >= self._seen.get(one, (now, []))[0]]
+        for namespace, found in zip(due, await asyncio.gather(*map(self._look_at, due)), strict=True):
+            before = self._seen.get(namespace, (now, []))[1]
+            self._seen[namespace] = now + _EVERY_S, before if found is None else found
+
+    async def _look_at(self, namespace: str) -> list[Scaler] | None:
+        try:
+            async with asyncio.timeout(_LONGEST_S):
+                return await scalers_in(self._client, namespace)
+        except TimeoutError:
+            return None
+
+    def of(self, target: KubernetesTarget) -> tuple[str, ...]:
+        """The kind and name of each."""
+        return named(target, self._seen.get(target.namespace, (0.0, []))[1])
+
+
+async def scalers_in(client: KubernetesClient, namespace: str) -> list[Scaler]:
+    """All of a namespace; those that may not be listed are left out."""
+    found: list[Scaler] = []
+    for kind, path in _KINDS:
+        try:
+            items = (await client.get(path.format(namespace), limit=_MOST_LISTED)).get("items")
+        except Unavailable:
+            continue
+        found += [_scaler(kind, one) for one in (items if isinstance(items, list) else ()) if isinstance(one, dict)]
+    return found
+
+
+def named(target: KubernetesTarget, scalers: Collection[Scaler]) -> tuple[str, ...]:
+    """Of these, the ones that scale the target."""
+    plural = target.resource.partition(".")[0]
+    mine = (one.words for one in scalers if one.target == target.name and f"{one.kind.lower()}s" == plural)
+    return tuple(mine)[:_MOST_NAMED]
+
+
+def _scaler(kind: str, found: Mapping[str, Any]) -> Scaler:
+    spec = _part(found, "spec")
+    scaled = _part(spec, "scaleTargetRef")
+    name = _word(_part(found, "metadata").get("name"))
+    return Scaler(f"{kind} {name}", _word(scaled.get("kind")) or _DEFAULT_KIND, _word(scaled.get("name")))
+
+
+def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _word(value: object) -> str:
+    return bounds.cut(value, bounds.NAME) if isinstance(value, str) and value.isprintable() else ""
