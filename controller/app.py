@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, TextIO
@@ -21,20 +21,19 @@ from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.adapters.redis.shadow_fleets import RedisShadowFleets
 from controller.adapters.redis.timeline import RedisTimeline
 from controller.configuration import ADAPTERS, Configuration
-from controller.core.ports import Clock, Journal, LeaderState
+from controller.core.ports import Clock
 from controller.core.shadow import ShadowFleets
-from controller.loop.faults import Throttle
 from controller.loop.leadership import Leadership
 from controller.loop.log import Log, library_lines
 from controller.loop.notifier import Notifier
 from controller.loop.reconciler import Ports, Reconciler
 from controller.loop.recorder import Recorder
-from controller.loop.reload import Difference
 from controller.loop.runner import Runner
 from controller.loop.shadow import ShadowRunner
 from controller.loop.status import ControllerStatus
 from controller.loop.supervisor import Supervisor
 from controller.loop.timed import TimedJournal, TimedQueue
+from controller.loop.watching import watching
 from controller.platforms import OpenPlatforms, named, used_by
 from controller.policy import Policy
 from controller.web.health import Shown
@@ -171,7 +170,7 @@ async def opened(
             timing=timing,
             replica=settings.replica,
             report=_report_nothing if options.dry_run else log.event,
-            watch=_watching(timed, keys, status, log, clock=clock, workers=lambda: runner.policy.workers),
+            watch=watching(timed, keys.cycles, status, log, clock, workers=lambda: runner.policy.workers),
             turning=lambda: not status.stands_still,
             waits_for_survivors=options.waits_for_survivors,
         )
@@ -227,38 +226,6 @@ async def opened(
         )
         parts = policy, journal, queue, platforms, ports, leadership, status, runner, log, options
         yield Controller(*parts, configuration, recorder, notifier, shadow, journal.left_behind)
-
-
-def _watching(
-    journal: Journal,
-    keys: Keys,
-    status: ControllerStatus,
-    log: Log,
-    *,
-    clock: Clock,
-    workers: Callable[[], Collection[str]],
-) -> Callable[[], Awaitable[LeaderState]]:
-    """What a standby does at each look: it takes over what the leader shows, and says what is wrong with it."""
-    redis_warnings, difference = Throttle(), Difference()
-
-    async def watch() -> LeaderState:
-        names = workers()
-        watched = await journal.watch(list(names))
-        # Leave out workers that the policy no longer has: they would be shown and published again forever.
-        ours = {name: text for name, text in watched.published.items() if name in names}
-        notes = [f"{keys.cycles}: {note}" for note in status.take_over(ours, watched.age)]
-        for note in (*watched.problems, *notes):
-            if redis_warnings.lasted(note, clock.monotonic()) is not None:
-                log.event("redis_warning", message=note)
-        if difference.is_news(status.policy, status.leader_policy, clock.monotonic()):
-            message = (
-                f"the leader has another policy ({status.leader_policy}) than this replica ({status.policy}), or a "
-                "file that it names differs: a takeover would change what is wanted; deploy the same files to both"
-            )
-            log.event("policies_differ", message=message)
-        return watched
-
-    return watch
 
 
 def _shadow(

@@ -101,7 +101,7 @@ def settled(
     if outcome is Settled.REFUSED or (outcome is Settled.NOT_HONOURED and was.is_accepted):
         history = replace(history, refused_at=now, refused_to=was.after, setbacks=history.setbacks + 1)
     elif outcome is Settled.APPLIED:
-        history = replace(history, refused_at=None, refused_to=None, setbacks=0)
+        history = replace(history, refused_at=None, refused_to=None, setbacks=0, scaled_within=was.within)
     return history if running is None else with_start(history, count, running, now, math.inf)
 
 
@@ -110,7 +110,7 @@ def with_external_change(history: History, count: int, now: float) -> History:
 
     Both cooldowns start: it was made for a reason, and must not be undone at once.
     """
-    return replace(history, last_up=now, last_down=now, count=count, start=None)
+    return replace(history, last_up=now, last_down=now, count=count, start=None, scaled_within="")
 
 
 def not_after(history: History, now: float) -> History:
@@ -161,8 +161,8 @@ class Known:
     """What this process remembers of a record.
 
     up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
-    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule, spent: as they were
-    last seen.
+    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule, spent, scaled_within:
+    as they were last seen.
     """
 
     up_age: float | None = None
@@ -173,6 +173,7 @@ class Known:
     overrides: Overrides = field(default=Overrides())
     schedule: str = ""
     spent: Spent | None = None
+    scaled_within: str = ""
 
 
 def given_back(history: History, known: Known | None, loss: Loss, now: float, *, leads: bool = True) -> History:
@@ -189,7 +190,7 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         up, down = _later(history.last_up, known.up_age, now), _later(history.last_down, known.down_age, now)
         history = replace(history, last_up=up, last_down=down)
     if is_lost and known.count is not None and (replaces or history.count is None):
-        history = replace(history, count=known.count)
+        history = replace(history, count=known.count, scaled_within=known.scaled_within)
     if is_lost and known.overrides.changed_at > history.overrides.changed_at:
         history = replace(history, overrides=known.overrides)
     if is_lost and replaces:

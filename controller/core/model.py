@@ -482,8 +482,8 @@ class Change:
 
     at: when it was recorded. accepted_at: when the platform accepted the request; None: unknown whether it did. stops:
     the deployment that it stops. previous: the last scale in its direction before it; the cooldown counts from that one
-    again if nothing was sent. reason, message: why, in one word and in a sentence, for a platform that wants to know;
-    the journal does not keep them.
+    again if nothing was sent. within: WorkerPolicy.limits of the policy that wants it. reason, message: why, in one
+    word and in a sentence, for a platform that wants to know; the journal does not keep them.
     """
 
     id: str
@@ -494,6 +494,7 @@ class Change:
     accepted_at: float | None = None
     stops: str | None = None
     previous: float | None = field(default=None, compare=False)
+    within: str = ""
     reason: str = field(default="", compare=False)
     message: str = field(default="", compare=False)
 
@@ -571,6 +572,8 @@ class History:
     spent: Spent | None = None
     schedule: str = ""
     """The schedule whose begin was told, and whose end was not, see schedule.told_as(); "": none."""
+    scaled_within: str = ""
+    """Change.within of the last change that was made; "": unknown, or it was made outside the controller."""
 
     @property
     def start_up_s(self) -> float | None:

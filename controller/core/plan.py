@@ -548,6 +548,7 @@ def _send(draft: _Draft, decision: Decision, replicas: Replicas, *, despite: Una
         decision.desired,
         seen.now,
         stops=stops,
+        within=seen.policy.limits,
         reason=reason,
         message=message,
     )

@@ -6,7 +6,8 @@ part of the policy.
 1. min and max are those of the schedule that is on, else the policy's own (schedule.py); all rules go by them. A count
    outside min..max is corrected at once; rules 4 to 6 do not delay it. Below min, the count goes in one scale
    to what rule 3 recommends, limited by rules 7 to 9, but at least to min. Above max, it goes to max, and rule 3 takes
-   over from there.
+   over from there. But if a policy with another min, max or schedule asked for this count, the cooldowns of rule 6 come
+   first: two replicas with different policies would otherwise correct each other's count at each takeover.
 2. An operator's override that has not expired (override.py): a held count is both min and max, and no rule but the
    limits of the platform delays it, also while the queue cannot be read; a floor is min_replicas as long as it lasts;
    a pause leaves the count, but rule 1 goes before it unless the pause is forced.
@@ -96,9 +97,11 @@ from controller.policy import WorkerPolicy
 class Situation:
     """What the rules after the recommendation use; the depth of the queue is already in the decision by then.
 
-    busy: workers that the jobs in progress need, as far as the policy says what one worker can do; else 0.
+    own: the policy as it is written. busy: workers that the jobs in progress need, as far as the policy says what one
+    worker can do; else 0.
     """
 
+    own: WorkerPolicy
     here: Allowed
     replicas: Replicas
     history: History
@@ -153,9 +156,9 @@ def fall_back(
     caps: Sequence[Cap] = (),
 ) -> Decision | None:
     """The decision if the queue could not be read for `unread_for_s` seconds; None: the count stays."""
-    fallback, here = policy.on_unavailable, allowed(policy, history.overrides, now, caps)
+    fallback, here, own = policy.on_unavailable, allowed(policy, history.overrides, now, caps), policy
     current, policy = replicas.configured, here.policy
-    situation = Situation(here, replicas, history, now, rate, busy=current)  # which are busy is unknown
+    situation = Situation(own, here, replicas, history, now, rate, busy=current)  # which are busy is unknown
     if here.held is not None:
         held = _keep_to_cap(situation, _held(here, Decision(current, policy.min_replicas, current, ())))
         return _platform_limits(situation, held)
@@ -163,13 +166,14 @@ def fall_back(
         if current >= policy.min_replicas or here.leaves_all:
             return None
         corrected = _below_minimum(here, Decision(current, policy.min_replicas, current, ()))
-        return _platform_limits(situation, corrected)
+        return _wait_for_a_turn(situation, _platform_limits(situation, corrected))
     wanted = min(fallback.at_least, policy.max_replicas)  # a schedule may have a lower one now
     words = f"the queue could not be read for {_rounded_up(unread_for_s)}, so at least {workers(wanted)}"
     start = Decision(current, wanted, max(current, wanted), (Because(Reason.FALLBACK, words),))
     start = _keep_to_cap(situation, _add_none_that_crash(situation, start))
     decision = _limit_step(situation, _limit_rate(situation, _cool_down(situation, start)))
-    return _platform_limits(situation, _at_least_minimum(here, decision))
+    decision = _platform_limits(situation, _at_least_minimum(here, decision))
+    return decision if current >= policy.min_replicas else _wait_for_a_turn(situation, decision)
 
 
 def trail(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> tuple[Step, ...]:
@@ -254,7 +258,7 @@ def cooldowns_left(policy: WorkerPolicy, history: History, now: float) -> tuple[
 
 def _situation(policy: WorkerPolicy, observed: Observation, history: History, now: float) -> Situation:
     here, replicas = allowed(policy, history.overrides, now, observed.caps), observed.replicas
-    situation = Situation(here, replicas, history, now, observed.rate, observed.service, observed.unmeasured)
+    situation = Situation(policy, here, replicas, history, now, observed.rate, observed.service, observed.unmeasured)
     if here.cap is None:
         return situation  # only a cap asks which workers are busy
     return replace(situation, busy=_busy_workers(situation, observed.queue) or 0)
@@ -267,9 +271,8 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
     correction = _add_none_that_crash(situation, _correct(situation, queue))
     correction = _platform_limits(situation, correction)
     yield correction, "correction to min and max"
-    if correction.direction is Direction.UP:
-        yield from _beyond_the_minimum(situation, queue, correction)
     if correction.changes_something:
+        yield from _turns_of_a_correction(situation, queue, correction)
         return
     decision = _recommended(situation, queue)
     yield decision, _recommends(situation.policy)
@@ -292,6 +295,16 @@ def _turns(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, 
         if rule is not _keep_to_cap or situation.here.cap is not None:
             decision = rule(situation, decision)
             yield decision, name
+
+
+def _turns_of_a_correction(
+    situation: Situation, queue: QueueDepth, correction: Decision
+) -> Iterator[tuple[Decision, str]]:
+    waiting = _wait_for_a_turn(situation, correction)
+    if waiting is not correction:
+        yield waiting, "cooldown"
+    elif correction.direction is Direction.UP:
+        yield from _beyond_the_minimum(situation, queue, correction)
 
 
 def _turns_of_a_hold(situation: Situation, queue: QueueDepth) -> Iterator[tuple[Decision, str]]:
@@ -346,6 +359,24 @@ def _below_minimum(here: Allowed, start: Decision) -> Decision:
     reason = Reason.BELOW_MINIMUM if here.lowest is None else here.lowest.reason
     words = f"{workers(start.current)} where {here.at_least.words}"
     return _limit(start, here.policy.min_replicas, reason, words)
+
+
+def _wait_for_a_turn(situation: Situation, correction: Decision) -> Decision:
+    """Of a count that a policy with other limits asked for: its correction waits for the cooldown.
+
+    Not what an operator asks for, nor the end of a budget.
+    """
+    here, theirs = situation.here, situation.history.scaled_within
+    is_up = correction.direction is Direction.UP
+    at_once = here.at_least.reason is Reason.AT_LEAST if is_up else here.at_most.reason is Reason.OVER_BUDGET
+    if at_once or not theirs or theirs == situation.own.limits:
+        return correction
+    cooled = _cool_down(situation, correction)
+    if cooled is correction:
+        return correction
+    *before, because = cooled.because
+    words = f"a policy with another min or max asked for {workers(correction.current)}, so {because.words}"
+    return replace(cooled, because=(*before, replace(because, words=words)))
 
 
 def _held(here: Allowed, start: Decision) -> Decision:

@@ -374,6 +374,12 @@ class WorkerPolicy(Part):
         return max([self.max_replicas, *(one.max_replicas for one in self.schedules if one.max_replicas is not None)])
 
     @property
+    def limits(self) -> str:
+        """Text that is the same for two policies with the same min_replicas and max_replicas at every hour."""
+        hours = hashlib.sha256(repr(self.schedules).encode()).hexdigest()[:8] if self.schedules else ""
+        return f"{self.min_replicas}..{self.max_replicas} {hours}".rstrip()
+
+    @property
     def target(self) -> ScaleTarget:
         """What is scaled, and on which platform."""
         (key,) = (key for key in KEYS if getattr(self, key) is not None)

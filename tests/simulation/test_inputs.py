@@ -86,6 +86,7 @@ LEFT_OUT = {
         "long_run": "the time per job has it",
         "overrides": "no operator takes part",
         "spent": "no budget is simulated",
+        "scaled_within": "there is one policy",
         "schedule": "it says which event was told, and decides nothing",
         "promise": "the target wait that it moved is in the policy",
         "load": "`stays` has what follows from it",

@@ -17,6 +17,7 @@ MISFORTUNES = {
     "deploy the controller": "new replicas start; a moment later the old ones get SIGTERM",
     "pause": "a process stands still, for less than the lease lasts or for longer, and goes on as if nothing had been",
     "set a wall clock": "the wall clock of a process is set forward or back; its monotonic clock is not",
+    "two policies": "one replica gets another policy, by its file or by a deploy; the next time, all get the same",
     "worst moment": "a fault strikes right after the next intent is written, or right after the next change is made",
     # Redis
     "restart redis": "Redis is away for some seconds and comes back with its data",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from controller.policy import Schedule, WorkerPolicy
+
+if TYPE_CHECKING:
+    from tests.support.spend import Charge
 
 
 class InForce(NamedTuple):
@@ -29,10 +32,15 @@ class InForce(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """min_replicas and max_replicas at one moment."""
+    """min_replicas and max_replicas at one moment. adds: the highest count to which workers are added; None: most."""
 
     least: int
     most: int
+    adds: int | None = None
+
+    @property
+    def highest(self) -> int:
+        return self.most if self.adds is None else self.adds
 
     @classmethod
     def at(cls, policy: WorkerPolicy, now: float) -> Self:
@@ -60,7 +68,7 @@ class Granted(NamedTuple):
 
     overrides: in force when it was written, so also when it was decided on. overridden: one that may have been in force
     when it was decided on was a hold or a floor. limits: of the hours in which it may have been decided on; without
-    any, those of the policy.
+    any, those of the policy. policy: of the process that decided; None: that of the record.
     """
 
     at: float
@@ -73,6 +81,7 @@ class Granted(NamedTuple):
     overrides: tuple[InForce, ...] = ()
     overridden: bool = False
     limits: tuple[Limits, ...] = ()
+    policy: WorkerPolicy | None = None
 
 
 class Acquired(NamedTuple):
@@ -131,6 +140,14 @@ class Change(NamedTuple):
     by: str
     epoch: int
     intent: str
+
+
+class StepTold(NamedTuple):
+    """An event `budget` in the log: `ident` is its id."""
+
+    at: float
+    who: str
+    ident: str
 
 
 class Written(NamedTuple):
@@ -201,7 +218,10 @@ class TakeOver(NamedTuple):
 
 @dataclass
 class Record:
-    """tolerance_s: how much of a cooldown may be missing, where clocks are read in whole milliseconds."""
+    """tolerance_s: how much of a cooldown may be missing, where clocks are read in whole milliseconds.
+
+    leapt_at, set_at: when the clock of Redis was set forward, and when it was set at all.
+    """
 
     policy: WorkerPolicy
     landing_bound: float
@@ -217,6 +237,9 @@ class Record:
     lost_data_at: list[float] = field(default_factory=list)
     lost_records_at: list[float] = field(default_factory=list)
     leapt_at: list[float] = field(default_factory=list)
+    set_at: list[float] = field(default_factory=list)
+    charges: list[Charge] = field(default_factory=list)
+    told: list[StepTold] = field(default_factory=list)
     calms: list[Calm] = field(default_factory=list)
     take_overs: list[TakeOver] = field(default_factory=list)
     ended_at: float = 0.0

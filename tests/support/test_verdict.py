@@ -13,14 +13,17 @@ from tests.support.record import (
     Change,
     Granted,
     Life,
+    Limits,
     Moved,
     Noted,
     Placing,
     Record,
     Sent,
+    StepTold,
     TakeOver,
     Written,
 )
+from tests.support.spend import Charge
 from tests.support.verdict import violations
 from tests.virtual.episode import PLATFORMS
 from tests.virtual.misfortunes import kinds
@@ -103,6 +106,66 @@ def test_a_count_below_min_that_the_platform_had_answered_is_corrected_at_once(r
     record.changes.append(Change(45.0, 5, 3, "a", 8, "z"))
     cut_short = [one for one in violations(record) if "s after" in one]
     assert (cut_short == []) is is_fine
+
+
+def of_another(at: float, intent: str, before: int, after: int, **policy: object) -> Granted:
+    worker = policy_of(**policy).workers["worker"]
+    return Granted(at, "a", "a8", intent, 8, before, after, limits=(Limits.at(worker, at),), policy=worker)
+
+
+@pytest.mark.parametrize(("theirs", "is_fine"), [({"min_replicas": 3}, False), ({"max_replicas": 2}, True)])
+def test_a_count_that_another_policy_asked_for_is_corrected_after_the_cooldown(
+    theirs: Mapping[str, object], *, is_fine: bool
+) -> None:
+    record = kept()
+    record.granted = [
+        of_another(35.0, "y", 4, 5, **theirs),
+        of_another(60.0, "z", 5, 2, max_replicas=2),
+    ]
+    record.changes.append(Change(60.0, 5, 2, "a", 8, "z"))
+    cut_short = [one for one in violations(record) if "s after" in one]
+    assert (cut_short == []) is is_fine
+
+
+def charge(at: float, worker_s: float, *, step: int = 0, begins: float = 0.0) -> Charge:
+    """Two workers are charged from then on."""
+    return Charge(at, "a", at, 2, begins, worker_s, {"worker": step} if step else {})
+
+
+def told_step(at: float, before: int = 0, step: int = 1) -> StepTold:
+    return StepTold(at, "a", f"worker w 0 {before} {step}")
+
+
+BUDGETS: dict[str, tuple[Callable[[Record], object], str]] = {
+    "a worker is added above the step": (
+        lambda one: one.granted.append(Granted(50.0, "a", "a8", "z", 8, 2, 4, limits=(Limits(0, 5, 3),))),
+        "above 3",
+    ),
+    "the spend is forgotten": (lambda one: one.charges.append(charge(50.0, 5.0, step=1)), "wrote 5.000 worker-seconds"),
+    "time is not charged": (lambda one: one.charges.append(charge(60.0, 90.0, step=1)), "wrote 90.000 worker-seconds"),
+    "a step is told twice": (lambda one: one.told.append(told_step(50.0)), "told worker w 0 0 1 again"),
+    "a step is not told": (lambda one: one.charges.append(charge(60.0, 100.0, step=2)), "told nobody"),
+}
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_each_breach_of_a_budget_is_found_beside_a_run_that_keeps_it(name: str) -> None:
+    breach, words = BUDGETS[name]
+    record = kept()
+    record.charges = [charge(10.0, 0.0), charge(20.0, 20.0), charge(40.0, 60.0, step=1)]
+    record.told = [told_step(40.1)]
+    assert violations(record) == []
+    breach(record)
+    (found,) = violations(record)
+    assert words in found
+
+
+@pytest.mark.parametrize(("remembers", "is_fine"), [(True, False), (False, True)])
+def test_a_spend_may_begin_anew_only_if_redis_lost_it_and_no_process_knew_it(*, remembers: bool, is_fine: bool) -> None:
+    record = kept()
+    record.lives = [Life("a", 0.0, learned=[42.0] if remembers else [])]
+    record.charges, record.lost_data_at = [charge(40.0, 60.0), charge(50.0, 0.0)], [45.0]
+    assert (violations(record) == []) is is_fine
 
 
 def test_what_a_dead_process_had_read_is_not_judged() -> None:

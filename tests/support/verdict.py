@@ -2,7 +2,8 @@
 
 1. Only the replica that certainly holds the lease sends, and only after it wrote down an intent; nothing twice.
 2. An older leader never sends after a newer one; epochs only rise, and no two leaders share one.
-3. No change within its cooldown, unless no process was left that could know of the last one.
+3. No change within its cooldown, unless no process was left that could know of the last one. While two policies are
+   out, a count that one of them had scaled to is not corrected within the other's cooldown, either.
 4. Never outside min..max.
 5. Never on a missing reading, to the count that is there already, or to one that the queue did not justify; without a
    reading of the queue only up to min_replicas, or as on_unavailable allows. Never more than max_step at once.
@@ -12,7 +13,9 @@
    other one that it drops. No change of ours moves the workers to other regions.
 9. What an operator asked for is kept: a held count, a floor, a pause. Except within min..max, and for what the platform
    allows.
-10. Where a platform has a fence, a change is decided on the very count that was read last, and no write of ours lands
+10. The spend of a budget is never forgotten while a process knows it, and grows with the workers. No worker is added
+   above what its step allows, none is removed below it, and each step is told, and told once.
+11. Where a platform has a fence, a change is decided on the very count that was read last, and no write of ours lands
     once anybody else has written after that reading.
 
 min and max are those of the hour: a schedule may have others.
@@ -21,8 +24,10 @@ min and max are those of the hour: a schedule may have others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from controller.core.wanted import tier_replicas
+from controller.policy import WorkerPolicy
 from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent
 
 _LAG_S = 25.0
@@ -32,6 +37,8 @@ _LOOK_S = 2.5
 _ONE_LOOK_S = 1.5
 _OUTAGE_READINGS = 3
 """Readings of the queue that must have failed in a row before on_unavailable applies."""
+_A_PASS_S = 15.0
+_ROUNDED_S = 0.05
 _SNAPSHOT_S = 1.0
 """A change may be applied a moment after the data that knew of its intent were lost."""
 
@@ -49,6 +56,9 @@ def violations(record: Record) -> list[str]:
         *_steps(record),
         *_regions(record),
         *_overrides(record),
+        *_budgets(record),
+        *_spend(record),
+        *_told(record),
         *_fence(record),
         *_liveness(record),
         *_take_overs(record),
@@ -144,11 +154,18 @@ def _is_surely_within(record: Record, intent: Granted | None, count: int) -> boo
     return all(limits.allow(count) for limits in _limits(record, intent))
 
 
+def _policy_of(record: Record, intent: Granted | None) -> WorkerPolicy:
+    """That of the process which decided."""
+    return record.policy if intent is None or intent.policy is None else intent.policy
+
+
 def _cooldowns(record: Record) -> Iterator[str]:
-    policy, ours = record.policy, _ours(record)
+    ours = _ours(record)
     for index, change in enumerate(ours):
         intent = _intent_of(record, change)
-        if not _is_surely_within(record, intent, change.before) or _was_read_out_of_range(record, change):
+        policy = _policy_of(record, intent)
+        is_out = not _is_surely_within(record, intent, change.before) or _was_read_out_of_range(record, change)
+        if is_out and not _takes_turns(record, change):
             continue  # corrected at once, whatever the cooldowns say
         if any(one.intent == change.intent and one.overridden for one in record.granted):
             continue  # what an operator asks for comes at once
@@ -178,6 +195,21 @@ def _cooldowns(record: Record) -> Iterator[str]:
             f"{change.at:.3f}: {change.before} → {change.after} by {change.by}, {change.at - last.at:.1f} s after "
             f"{last.before} → {last.after} by {last.by}"
         )
+
+
+def _takes_turns(record: Record, change: Change) -> bool:
+    """Whether it corrects a count that a replica with another policy had just scaled to."""
+    before = record.changes[: record.changes.index(change)]
+    last, intent = before[-1] if before else None, _intent_of(record, change)
+    if last is None or intent is None or last.after != intent.before:
+        return False
+    theirs = _intent_of(record, last)
+    return theirs is not None and _own_limits(theirs, record) != _own_limits(intent, record)
+
+
+def _own_limits(intent: Granted, record: Record) -> object:
+    policy = _policy_of(record, intent)
+    return policy.min_replicas, policy.max_replicas, policy.schedules
 
 
 def _was_read_out_of_range(record: Record, change: Change) -> bool:
@@ -239,8 +271,8 @@ def _bounds(record: Record) -> Iterator[str]:
     smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
     for change in _ours(record):
         hours = _limits(record, _intent_of(record, change))
-        # The platform has no count between 0 and one in each region, and a schedule's max may be lower.
-        floor = smallest.get(change.intent, 1) if record.policy.schedules else 1
+        # The platform has no count between 0 and one in each region, and max may be lower.
+        floor = smallest.get(change.intent, 1)
         # An update knows nothing of a move between its reading and its landing, so it may add its regions to those of
         # the move. Nothing can refuse it, because Railway compares no versions.
         overtaken = _was_moved(record, change.intent, change.at)
@@ -252,10 +284,10 @@ def _bounds(record: Record) -> Iterator[str]:
 
 def _readings(record: Record) -> Iterator[str]:
     """Every change follows from readings that succeeded, and differs from the count that was read."""
-    policy = record.policy
     for sent in record.sent:
         if sent.intent is None or not sent.knows_readings:
             continue
+        policy = _policy_of(record, sent.intent)
         after, before = sent.intent.after, sent.read_count
         hours = _limits(record, sent.intent)
         corrects = before is not None and any(
@@ -272,7 +304,7 @@ def _readings(record: Record) -> Iterator[str]:
         if sent.intent.overridden:
             continue
         tier = tier_replicas(policy, sent.read_depth)
-        clamped = [max(limits.least, min(limits.most, tier)) for limits in hours]
+        clamped = [max(limits.least, min(limits.highest, tier)) for limits in hours]
         wanted = [max(count, sent.smallest) if count else 0 for count in clamped]
         if all((after > before and after > count) or (after < before and after < count) for count in wanted):
             yield (
@@ -287,7 +319,8 @@ def _may_fall_back(record: Record, sent: Sent) -> bool:
     What counts is what was written down: a process that could read the queue and not write the history has told no
     other, and the next leader knows only of readings before that.
     """
-    fallback, intent = record.policy.on_unavailable, sent.intent
+    intent = sent.intent
+    fallback = _policy_of(record, intent).on_unavailable
     if fallback is None or intent is None or sent.read_count is None or intent.after <= sent.read_count:
         return False
     if intent.after > max(fallback.at_least, sent.smallest):
@@ -302,13 +335,12 @@ def _may_fall_back(record: Record, sent: Sent) -> bool:
 
 
 def _steps(record: Record) -> Iterator[str]:
-    policy = record.policy
     for sent in record.sent:
         if sent.intent is None or not _is_surely_within(record, sent.intent, sent.intent.before):
             continue
         if sent.intent.overridden:
             continue
-        before, after = sent.intent.before, sent.intent.after
+        policy, before, after = _policy_of(record, sent.intent), sent.intent.before, sent.intent.after
         most = (policy.scale_up if after > before else policy.scale_down).max_step
         if most is None or abs(after - before) <= most:
             continue
@@ -363,19 +395,69 @@ def _overrides(record: Record) -> Iterator[str]:
 
 def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
     """What an operator asked for and did not get, within these limits; "" if nothing."""
-    before, after, (least, most) = granted.before, granted.after, limits
+    before, after, least, most = granted.before, granted.after, limits.least, limits.most
     kinds = {one.kind: one for one in granted.overrides}
     hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
     if hold is not None:
-        held = min(max(hold.replicas, least), most)
+        held = min(max(hold.replicas, least), limits.highest)
         return "" if after in {held, max(held, floor)} else f"an operator holds {hold.replicas}"
-    wanted = min(max(at_least.replicas if at_least else 0, least), most)
+    wanted = min(max(at_least.replicas if at_least else 0, least), limits.highest)
     if after < wanted:
         return f"an operator wants at least {wanted}"
     way = "up" if after > before else "down"
     if pause is not None and pause.blocks in {way, "both"} and wanted <= before <= most:
         return f"an operator paused {pause.blocks}"
     return ""
+
+
+def _budgets(record: Record) -> Iterator[str]:
+    smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
+    for granted in record.granted:
+        floor = smallest.get(granted.intent, 1)
+        allowed = [max(limits.least, limits.highest, floor) for limits in _limits(record, granted)]
+        if granted.after > granted.before and granted.after > max(allowed):
+            yield f"{granted.at:.3f}: {granted.who} decided on {granted.before} → {granted.after}, above {max(allowed)}"
+
+
+def _spend(record: Record) -> Iterator[str]:
+    for earlier, later in pairwise(record.charges):
+        set_at = [at for at in record.set_at if earlier.at - _A_PASS_S <= at <= later.at]
+        if set_at or later.begins != earlier.begins:
+            continue
+        lost = [at for at in _lost(record) if earlier.at - _SNAPSHOT_S <= at <= later.at]
+        if lost and not any(_remembers(life, earlier.at, min(lost), later.at) for life in record.lives):
+            continue
+        wanted = earlier.worker_s_at(later.now)
+        if later.worker_s < earlier.worker_s - _ROUNDED_S or (not lost and abs(later.worker_s - wanted) > _ROUNDED_S):
+            yield (
+                f"{later.at:.3f}: {later.who} wrote {later.worker_s:.3f} worker-seconds, after {earlier.worker_s:.3f} "
+                f"and {later.now - earlier.now:.3f} s with {earlier.workers}"
+            )
+
+
+def _told(record: Record) -> Iterator[str]:
+    for earlier, later in pairwise(record.charges):
+        for scope in sorted({*earlier.told, *later.told}):
+            before, step = earlier.told.get(scope, 0), later.told.get(scope, 0)
+            end = f" {later.begins:.0f} {before} {step}"
+            told = [one for one in record.told if one.ident.startswith(scope) and one.ident.endswith(end)]
+            if before == step or any(later.at - _A_PASS_S <= at <= later.at for at in [*_lost(record), *record.set_at]):
+                continue
+            writer = next(life for life in record.lives if life.who == later.who)
+            if not told and (writer.until is None or writer.until > later.at + _A_PASS_S):
+                yield f"{later.at:.3f}: {later.who} wrote that step {step} of the budget was told, and told nobody"
+    for index, one in enumerate(record.told):
+        scope, step = one.ident.split()[0], int(one.ident.split()[-1])
+        again = next((later for later in record.told[index + 1 :] if later.ident == one.ident), None)
+        is_known = any(abs(at - one.at) <= _LAG_S and told.get(scope, 0) == step for at, *_, told in record.charges)
+        if again is None or not is_known:
+            continue  # it may not have been written, and then the next pass tells it
+        if not any(one.at - _LAG_S <= at <= again.at for at in [*_lost(record), *record.set_at]):
+            yield f"{again.at:.3f}: {again.who} told {again.ident} again, which {one.who} had told at {one.at:.3f}"
+
+
+def _lost(record: Record) -> list[float]:
+    return [*record.lost_data_at, *record.lost_records_at]
 
 
 def _fence(record: Record) -> Iterator[str]:

@@ -93,7 +93,7 @@ def _account(total: Sum, took: float) -> str:
         f"{total.fenced} changes refused by the fence, {total.rollouts} rollouts\n"
         f"{total.moves} moves of regions, {total.spread} updates of several regions, {total.fallbacks} fallbacks, "
         f"{total.overridden} changes by an override\n"
-        f"{total.scheduled} changes while a schedule was on\n"
+        f"{total.scheduled} changes while a schedule was on, {total.steps} steps of budgets told\n"
         f"readings of the queue: {queries}\n"
         f"{total.mutations} mutations, {total.intents} intents, {total.terms} terms of leaders\n"
         f"{len(total.violating)} of {total.seeds} seeds with violations\n"

@@ -14,7 +14,7 @@ from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, STATEFUL_SET
 from controller.policy import Policy
 from tests.support.record import Granted, Record, Sent
 from tests.support.verdict import violations
-from tests.virtual import kubernetes, operators
+from tests.virtual import budgets, kubernetes, operators, policies
 from tests.virtual.kubernetes import Kubernetes
 from tests.virtual.misfortunes import kinds, strike
 from tests.virtual.railway import Railway
@@ -27,6 +27,12 @@ _MEAN_BETWEEN_DISTURBANCES_S = 25.0
 _DISTURBANCES = ("fail queries", "move regions", "move regions", "slow postgres")
 """What strikes beside the others, more often than one of them would, with dice of its own: so the rest of a seed is the
 same without them, as it was when some seeds found a bug."""
+_EDITS = "two policies"
+_MEAN_BETWEEN_EDITS_S = 25.0
+_PART_WITH_EDITS = 0.2
+"""Of the seeds: in the others the policy stays as it is."""
+_PART_WITH_A_BUDGET = 0.2
+"""Of the seeds in which the policy stays as it is."""
 _DISTURBANCES_ON_KUBERNETES = ("fail queries", "overtake", "overtake", "rotate the token", "slow postgres")
 _ON_KUBERNETES = 0.25
 """The share of the seeds that run there."""
@@ -57,8 +63,8 @@ class Result:
 
     moves: of the regions, by others. spread: updates of several regions. fallbacks: changes without a reading of the
     queue to more than min_replicas. overridden: intents that a held count or a floor asked for. scheduled: those
-    that were decided on while a schedule was on. fenced: changes that the platform refused because somebody else had
-    written. queries: readings of the queue that a fault had an effect on.
+    that were decided on while a schedule was on. steps: of budgets, as they were told. fenced: changes that the
+    platform refused because somebody else had written. queries: readings of the queue that a fault had an effect on.
     """
 
     seed: int
@@ -78,6 +84,7 @@ class Result:
     queries: Counter[str]
     simulated_s: float
     trace: list[str] = field(default_factory=list)
+    steps: int = 0
 
     @property
     def faults(self) -> int:
@@ -99,10 +106,14 @@ def policy(choice: int, fallback: int = 0, schedule: int = 0, resource: str = ""
 
     resource: of the worker's target on Kubernetes; without one, it is on Railway.
     """
+    return policy_of(**_values(choice, fallback, schedule, resource))
+
+
+def _values(choice: int, fallback: int, schedule: int, resource: str) -> dict[str, object]:
     one = _SCHEDULES[schedule]
     schedules = {"schedules": [{"cron": "*/5 * * * *", "timezone": "UTC", **one}]} if one else {}
     there = kubernetes.target(resource) if resource else {}
-    return policy_of(**_POLICIES[choice], **_FALLBACKS[fallback], **schedules, **there)
+    return {**_POLICIES[choice], **_FALLBACKS[fallback], **schedules, **there}
 
 
 def platform_of(seed: int) -> str:
@@ -119,14 +130,24 @@ def episode(seed: int, *, undisturbed: bool = False, platform: str | None = None
     dice, more = Random(f"{seed}/episode"), Random(f"{seed}/disturbances")
     choice = dice.choice([0, 1, 1, 2, 3, 4])
     fallback = 0 if undisturbed else more.randrange(len(_FALLBACKS))
-    hours = Random(f"{seed}/schedules")
+    hours, edits = Random(f"{seed}/schedules"), Random(f"{seed}/policies")
     schedule = 0 if undisturbed or not choice else hours.randrange(len(_SCHEDULES))
     is_there = (platform or platform_of(seed)) == Kubernetes.name
     resource = Random(f"{seed}/resource").choice(_RESOURCES).name if is_there else ""
-    chosen = policy(choice, fallback, schedule, resource)
-    with simulated_world(seed, chosen, replicas=dice.choice([2, 2, 3])) as world:
+    is_edited = not undisturbed and edits.random() < _PART_WITH_EDITS
+    if is_edited:
+        fallback = schedule = 0  # they do not fit to each of the other policies
+    values = _values(choice, fallback, schedule, resource)
+    editions: tuple[Policy, ...] = (policy(choice, fallback, schedule, resource),)
+    if is_edited:
+        editions = policies.pair(edits, values)
+    ahead_s = 0.0
+    if not undisturbed and not is_edited:
+        editions, ahead_s = _with_a_budget(seed, values) or (editions, 0.0)
+    with simulated_world(seed, editions[0], replicas=dice.choice([2, 2, 3])) as world:
         world.platform.let_drain(Random(f"{seed}/draining").choice([0, 0, 0, 20, 90]))
         world.redis.clock_s = dice.choice([0.0, 0.0, 0.4, -2.0, 30.0])
+        world.redis.clock_s += ahead_s
         if _SCHEDULES[schedule]:
             world.redis.clock_s += hours.uniform(0.0, _EVERY_S)
         keeps_omitted_regions = more.random() < 0.5
@@ -136,6 +157,7 @@ def episode(seed: int, *, undisturbed: bool = False, platform: str | None = None
         where = f"{world.platform.name} {resource}".strip()
         said = f"{seed}, policy {choice}/{fallback}/{schedule}, {world.replicas} replicas, on {where}"
         world.trace.note("world", "seed", said)
+        world.editions = editions
         world.keep_running()
         end = dice.choice([40.0, 60.0, 90.0, 120.0])
         _arrange(world, dice, end)
@@ -143,13 +165,24 @@ def episode(seed: int, *, undisturbed: bool = False, platform: str | None = None
             disturbances = _DISTURBANCES_ON_KUBERNETES if is_there else _DISTURBANCES
             _strike_at_times(world, more, end, disturbances, _MEAN_BETWEEN_DISTURBANCES_S)
             operators.at_times(world, Random(f"{seed}/operators"), end)
+        if is_edited:
+            _strike_at_times(world, edits, end, (_EDITS,), _MEAN_BETWEEN_EDITS_S)
         if fallback:
             world.kernel.at(more.uniform(5, 30), strike, world, "fail queries", Random(more.getrandbits(64)))
         world.run_for(end)
         world.postgres.swing(dice.choice(_DEPTHS))
         world.heal()
         operators.resume(world)
+        policies.settle(world, edits)
         yield world
+
+
+def _with_a_budget(seed: int, values: dict[str, object]) -> tuple[tuple[Policy, ...], float] | None:
+    """In a part of the seeds: the policy, and by how much the clock of Redis is set forward at the beginning."""
+    dice = Random(f"{seed}/budget")
+    if dice.random() >= _PART_WITH_A_BUDGET:
+        return None
+    return (policy_of(**budgets.worker(dice), **values),), budgets.clock_s(dice)
 
 
 def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
@@ -157,7 +190,7 @@ def _arrange(world: SimulatedWorld, dice: Random, end: float) -> None:
     while at < end:
         world.kernel.at(at, _swing, world, dice.choice(_DEPTHS))
         at += dice.expovariate(1 / _MEAN_BETWEEN_SWINGS_S)
-    names = sorted(kinds(world.platform.name).keys() - set(_DISTURBANCES))
+    names = sorted(kinds(world.platform.name).keys() - {*_DISTURBANCES, _EDITS})
     _strike_at_times(world, dice, end, names, _MEAN_BETWEEN_MISFORTUNES_S)
 
 
@@ -213,6 +246,7 @@ def result(seed: int, world: SimulatedWorld, record: Record, *, with_trace: bool
         world.postgres.hits,
         record.ended_at,
         list(world.trace.lines()) if with_trace else [],
+        steps=len(record.told),
     )
 
 
@@ -224,4 +258,5 @@ def _is_fallback(record: Record, sent: Sent) -> bool:
 
 
 def _is_by_a_schedule(record: Record, granted: Granted) -> bool:
-    return any(limits != (record.policy.min_replicas, record.policy.max_replicas) for limits in granted.limits)
+    own = record.policy.min_replicas, record.policy.max_replicas
+    return bool(record.policy.schedules) and any(limits[:2] != own for limits in granted.limits)

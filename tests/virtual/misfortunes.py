@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from tests.support.misfortunes import LinkMode, Move, name_of
+from tests.virtual import policies
 from tests.virtual.kubernetes import Kubernetes
 from tests.virtual.kubernetes_misfortunes import ON_KUBERNETES
 from tests.virtual.network import Link
@@ -107,6 +108,11 @@ def _set_a_wall_clock(world: SimulatedWorld, dice: Random) -> str:
         return "none"
     victim.clock.wall_s += dice.choice([-300.0, -40.0, -3.0, 3.0, 40.0, 300.0])
     return f"{victim.name}'s to {victim.clock.wall_s:+.1f} s"
+
+
+@_kind
+def _two_policies(world: SimulatedWorld, dice: Random) -> str:
+    return policies.edit(world, dice)
 
 
 # At the worst moment

@@ -5,7 +5,7 @@ Guards in Python are removed from the production classes, those in Lua from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -26,24 +26,31 @@ from controller.adapters.redis.record import NOW, Stored, Write, ms, write_of
 from controller.adapters.redis.scripts import script
 from controller.adapters.redis.shadow import Shadow
 from controller.core import allowed as core_allowed
-from controller.core import history, plan, rules, schedule
+from controller.core import charging, history, plan, rules, schedule
 from controller.core.allowed import Allowed, allowed
+from controller.core.budget import Spent, charged
+from controller.core.cap import Cap
 from controller.core.history import Loss
 from controller.core.model import Change, Decision, History, Lease, QueueDepth, Replicas
 from controller.core.override import Override, Overrides
+from controller.core.pools import Pool, Share, share_of
 from controller.core.ports import NotSent, Outdated, Recalled, Receipt, Settled, Unavailable
 from controller.core.reasons import Reason
-from controller.loop import reconciler
+from controller.loop import board, reconciler
+from controller.loop.board import Board
 from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
-from controller.policy import WorkerPolicy
+from controller.loop.reload import Difference
+from controller.policy import Budget, WorkerPolicy
 from tests.support.sources import RAILWAY
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
 from tests.virtual.store import Store
 
 Mutant = Callable[[], AbstractContextManager[Any]]
+_TAKEOVER_S = 11.0
+"""Longer than a cycle takes."""
 MUTANTS: dict[str, Mutant] = {}
 
 
@@ -415,7 +422,10 @@ def _no_step_is_limited() -> AbstractContextManager[Any]:
 
 @_mutant
 def _overrides_are_ignored() -> AbstractContextManager[Any]:
-    return patch.object(rules, "allowed", lambda policy, overrides, now: Allowed(policy, now=now))
+    def without(policy: WorkerPolicy, overrides: Overrides, now: float, caps: Sequence[Cap] = ()) -> Allowed:
+        return allowed(policy, Overrides(), now, caps)
+
+    return patch.object(rules, "allowed", without)
 
 
 @_mutant
@@ -446,13 +456,116 @@ def _lost_overrides_stay_lost() -> AbstractContextManager[Any]:
     return patch.object(Shadow, "known", forgetful)
 
 
+# Two policies
+
+
+@_mutant
+def _replicas_correct_each_other_at_once() -> AbstractContextManager[Any]:
+    return patch.object(rules, "_wait_for_a_turn", lambda situation, correction: correction)
+
+
+@_mutant
+def _who_asked_for_a_count_is_lost_with_redis() -> AbstractContextManager[Any]:
+    known = Shadow.known
+
+    def forgetful(self: Shadow, now: float) -> Any:
+        found = known(self, now)
+        return found and replace(found, scaled_within="")
+
+    return patch.object(Shadow, "known", forgetful)
+
+
+@_mutant
+def _two_policies_are_not_told() -> AbstractContextManager[Any]:
+    return patch.object(Difference, "is_news", lambda *_: False)
+
+
+# Budgets
+
+
+@_mutant
+def _budgets_are_ignored() -> AbstractContextManager[Any]:
+    return patch.object(core_allowed, "_capped", lambda here, caps: here)
+
+
+@_mutant
+def _each_leader_spends_anew() -> AbstractContextManager[Any]:
+    def anew(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+        is_new = before is not None and now - before.at > _TAKEOVER_S
+        return charged(None if is_new else before, budgets, count, now, gap)
+
+    return patch.object(charging, "charged", anew)
+
+
+@_mutant
+def _unseen_time_is_free() -> AbstractContextManager[Any]:
+    def free(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+        seen = before and replace(before, at=max(before.at, now - gap))
+        return charged(seen, budgets, count, now, gap)
+
+    return patch.object(charging, "charged", free)
+
+
+@_mutant
+def _the_spend_is_lost_with_redis() -> AbstractContextManager[Any]:
+    known = Shadow.known
+
+    def forgetful(self: Shadow, now: float) -> Any:
+        found = known(self, now)
+        return found and replace(found, spent=None)
+
+    return patch.object(Shadow, "known", forgetful)
+
+
+@_mutant
+def _each_leader_tells_of_a_budget() -> AbstractContextManager[Any]:
+    """The record does not remember that it was told."""
+    read = record.history_of
+
+    def forgetful(*fields: Any) -> History:
+        found = read(*fields)
+        return replace(found, spent=found.spent and replace(found.spent, told={}))
+
+    return patch.object(redis_shadow, "history_of", forgetful)
+
+
+# Pools
+
+
+@_mutant
+def _a_worker_has_its_pool_to_itself() -> AbstractContextManager[Any]:
+    pool = Board.pool
+
+    def alone(self: Board, worker: str) -> Pool | None:
+        found = pool(self, worker)
+        return found and replace(found, others=())
+
+    return patch.object(Board, "pool", alone)
+
+
+@_mutant
+def _an_open_change_takes_no_room_of_its_pool() -> AbstractContextManager[Any]:
+    return patch.object(board, "counted_now", lambda configured, change: configured)
+
+
+@_mutant
+def _a_worker_above_its_share_stays() -> AbstractContextManager[Any]:
+    """Until its jobs are done, so another one with a higher priority never gets its room."""
+
+    def as_it_is(pool: Pool, worker: str, counted: int, *rest: int) -> Share:
+        found = share_of(pool, worker, counted, *rest)
+        return replace(found, count=max(found.count, counted))
+
+    return patch.object(plan, "share_of", as_it_is)
+
+
 # Schedules
 
 
 @_mutant
 def _schedules_are_ignored() -> AbstractContextManager[Any]:
-    def of_no_hour(policy: WorkerPolicy, overrides: Overrides, now: float) -> Allowed:
-        return allowed(policy.model_copy(update={"schedules": ()}), overrides, now)
+    def of_no_hour(policy: WorkerPolicy, overrides: Overrides, now: float, caps: Sequence[Cap] = ()) -> Allowed:
+        return allowed(policy.model_copy(update={"schedules": ()}), overrides, now, caps)
 
     return _both(
         lambda: patch.object(rules, "allowed", of_no_hour),

@@ -40,6 +40,7 @@ class Sum:
     fallbacks: int = 0
     overridden: int = 0
     scheduled: int = 0
+    steps: int = 0
     fenced: int = 0
     rollouts: int = 0
     queries: Counter[str] = field(default_factory=Counter)
@@ -62,6 +63,7 @@ class Sum:
         self.fallbacks += result.fallbacks
         self.overridden += result.overridden
         self.scheduled += result.scheduled
+        self.steps += result.steps
         self.fenced += result.fenced
         self.rollouts += result.rollouts
         self.queries.update(result.queries)
@@ -81,6 +83,7 @@ class Sum:
         self.fallbacks += other.fallbacks
         self.overridden += other.overridden
         self.scheduled += other.scheduled
+        self.steps += other.steps
         self.fenced += other.fenced
         self.rollouts += other.rollouts
         self.queries.update(other.queries)
@@ -104,6 +107,7 @@ class Sum:
             *([f"only {self.rollouts} rollouts"] if self.rollouts < on_kubernetes // 3 else []),
             *([f"only {self.fallbacks} fallbacks"] if self.fallbacks < self.seeds // 30 else []),
             *([f"only {self.overridden} overrides were acted by"] if self.overridden < self.seeds // 10 else []),
+            *([f"only {self.steps} steps of budgets"] if self.steps < self.seeds // 10 else []),
             *([f"only {self.scheduled} changes by a schedule"] if self.scheduled < self.seeds // 10 else []),
             *(f"no reading of the queue was {what}" for what in unhurt),
         ]

@@ -7,13 +7,18 @@ from functools import partial
 
 import pytest
 
+from tests.virtual import test_budgets as budgets
 from tests.virtual import test_operators as operators
+from tests.virtual import test_policies as policies
+from tests.virtual import test_pools as pools
 from tests.virtual import test_scenarios as scenarios
 from tests.virtual import test_schedules as schedules
 from tests.virtual.kubernetes import Kubernetes
 from tests.virtual.mutants import MUTANTS, ON_KUBERNETES, mutated
 from tests.virtual.railway import Railway
 from tests.virtual.seeds import run_with
+from tests.virtual.test_operators import restart_redis
+from tests.virtual.world import WORKER
 
 _MOST_SEEDS = 30
 
@@ -27,6 +32,25 @@ KILLERS: dict[str, Callable[..., None]] = {
     "a region can have no worker": scenarios.test_a_stopped_service_in_three_regions_starts_with_one_in_each,
     "a young memory is trusted": scenarios.test_redis_is_emptied_and_no_replica_remembers_and_the_way_down_waits,
     "a command does not change the version": operators.test_a_command_changes_the_version_of_the_record,
+    "replicas correct each other at once": policies.test_replicas_that_agree_on_no_count_scale_only_by_the_cooldowns,
+    "who asked for a count is lost with redis": partial(
+        policies.test_after_redis_was_emptied_the_survivor_knows_who_scaled, "none"
+    ),
+    "two policies are not told": policies.test_two_policies_are_told_after_a_minute_once_and_anew_after_they_agreed,
+    "budgets are ignored": budgets.test_max_falls_in_steps_and_each_is_told_once,
+    "each leader spends anew": partial(budgets.test_the_spend_outlives, lambda scene: scene.world.kill(scene.leader)),
+    "unseen time is free": budgets.test_time_in_which_no_replica_runs_is_charged,
+    "the spend is lost with redis": partial(
+        budgets.test_the_spend_outlives, lambda scene: restart_redis(scene, "none")
+    ),
+    "each leader tells of a budget": partial(
+        budgets.test_the_spend_outlives, lambda scene: scene.world.kill(scene.leader)
+    ),
+    "a worker has its pool to itself": pools.test_workers_of_one_priority_share_the_total,
+    "an open change takes no room of its pool": partial(
+        pools.test_a_change_whose_answer_was_lost_keeps_its_room_for_the_next_leader, WORKER
+    ),
+    "a worker above its share stays": pools.test_a_higher_priority_gets_its_room_back_from_the_other,
     "an override never ends by itself": operators.test_a_paused_worker_stays_until_the_pause_is_over,
     "a schedule never ends": (
         schedules.test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_ends_is_told
@@ -81,7 +105,9 @@ SEEDS = {
     "falls back to max replicas": 21,
     "no step is limited": 8,
     "regions are lost in an update": 2,
+    "overrides are ignored": 31,
     "regions are not read before a change": 19,
+    "schedules are ignored": 8,
 }
 """The first seed that each of these falls to; where the simulation has changed since, all are tried from 0 on."""
 

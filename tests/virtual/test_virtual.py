@@ -66,6 +66,7 @@ def test_a_run_in_which_too_little_happened_fails_as_vacuous() -> None:
         "fallbacks",
         "overrides",
         "by a schedule",
+        "steps of budgets",
         "was old",
         "was failed",
         "was too slow",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
 from controller.config.timing import Timing
-from controller.core.ports import LeaderState
+from controller.core.ports import Platform
 from controller.core.text.masking import Masker
 from controller.core.wanted import kept_window, tier_replicas
 from controller.loop.leadership import Leadership
@@ -32,10 +33,25 @@ from controller.loop.log import Log
 from controller.loop.reconciler import Ports
 from controller.loop.runner import Runner
 from controller.loop.status import ControllerStatus
-from controller.policy import KubernetesTarget, Policy
+from controller.loop.watching import watching
+from controller.policy import Budget, KubernetesTarget, Policy, WorkerPolicy
 from tests.support.misfortunes import LinkMode
-from tests.support.record import Acquired, Calm, Granted, InForce, Life, Limits, Noted, Placing, Record, Sent, period_s
+from tests.support.record import (
+    Acquired,
+    Calm,
+    Granted,
+    InForce,
+    Life,
+    Limits,
+    Noted,
+    Placing,
+    Record,
+    Sent,
+    StepTold,
+    period_s,
+)
 from tests.support.sources import SOURCES
+from tests.support.spend import HOUR_S, Charge, capped, stays_within_its_step
 from tests.support.unhurried import as_promised
 from tests.virtual import queue, railway, redis
 from tests.virtual.kubernetes import Kubernetes, KubernetesWire, Sender, Told, opened
@@ -82,9 +98,12 @@ class Process:
     links: dict[str, Link]
     queue: SimulatedQueue
     life: Life
+    policy: Policy
     leadership: Leadership = field(init=False)
     runner: Runner = field(init=False)
     told: asyncio.Event = field(init=False)
+    serve: Callable[[Policy], None] = field(init=False)
+    reading: asyncio.Lock = field(init=False)
     has_begun: bool = False
     read_count: int | None = None
     read_version: str = ""
@@ -128,7 +147,10 @@ class SimulatedWorld:
         self.kernel = Kernel()
         self.trace = Trace(self.kernel)
         self.policy = policy
-        self.worker = policy.workers[WORKER]
+        self.other: Policy | None = None
+        """What some replicas have in its place."""
+        self.editions: tuple[Policy, ...] = ()
+        """Those that an operator changes between; none: the policy stays as it is."""
         self.timing = timing
         self.random = Random(f"{seed}/faults")
         self._network = Random(f"{seed}/network")
@@ -137,7 +159,7 @@ class SimulatedWorld:
         self.postgres = PostgresServer(self.kernel, Random(f"{seed}/postgres"))
         self.replicas = replicas
         self.processes: list[Process] = []
-        self.record = Record(self.worker, timing.landing_bound)
+        self.record = Record(policy.workers[WORKER], timing.landing_bound)
         self.hits: dict[str, int] = {}
         self.when_granted: list[Callable[[Process], None]] = []
         self._started = 0
@@ -147,6 +169,10 @@ class SimulatedWorld:
         """Loops of what is no controller."""
         self.is_healed = False
         self.redis.watchers.append(self._script_ran)
+
+    @property
+    def worker(self) -> WorkerPolicy:
+        return self.policy.workers[WORKER]
 
     def _platform_of(self, seed: int) -> Railway | Kubernetes:
         """The one that the policy's worker is on."""
@@ -173,7 +199,13 @@ class SimulatedWorld:
         """The process that believes it leads; of several, the one that holds the lease in Redis, or else the first."""
         return next((process for process in self.alive if process.is_sure_to_lead), None)
 
-    def start(self, name: str | None = None) -> Process:
+    @property
+    def _policy_of_the_next(self) -> Policy:
+        """While two policies are out, a process that is replaced gets the one that fewer have."""
+        others = sum(process.policy is self.other for process in self.alive)
+        return self.other if self.other is not None and 2 * others < len(self.alive) else self.policy
+
+    def start(self, name: str | None = None, policy: Policy | None = None) -> Process:
         self._started += 1
         name = f"{name or 'c' + str(len(self.processes) + 1)}"
         loop = process_loop(self.kernel, name)
@@ -184,11 +216,15 @@ class SimulatedWorld:
             "postgres": Link(self.kernel, loop, self._network, queue.ERRORS, 0.003),
         }
         life = Life(name, self.kernel.now)
-        process = Process(name, loop, clock, links, SimulatedQueue(self.postgres, links["postgres"]), life)
+        queue_of = self._queue_of(links["postgres"])
+        process = Process(name, loop, clock, links, queue_of, life, policy or self._policy_of_the_next)
         self.processes.append(process)
-        self.trace.note(name, "started")
+        self.trace.note(name, "started", "with the other policy" if process.policy is self.other else "")
         loop.call_soon(self._begin, process)
         return process
+
+    def _queue_of(self, link: Link) -> SimulatedQueue:
+        return SimulatedQueue(self.postgres, link)
 
     def _begin(self, process: Process) -> None:
         """Wires it as app.opened() does, inside its own loop."""
@@ -196,35 +232,39 @@ class SimulatedWorld:
             process.clock,
             Log(cast("Any", LogStream(self.trace, process.name)), form="json", clock=process.clock),
         )
-        sources = SOURCES._replace(platform=self.platform.source)
-        status = ControllerStatus(clock, self.policy.interval, sources.names)
+        policy, sources = process.policy, SOURCES._replace(platform=self.platform.source)
+        status = ControllerStatus(clock, policy.interval, sources.names)
+        status.serve(policy, {})
         client = cast("Redis", SimulatedRedis(self.redis, process.links["redis"], process.name))
-        journal = RedisJournal(client, KEYS, clock, self.policy.target_ids)
-
-        async def watch() -> LeaderState:
-            watched = await journal.watch(list(self.policy.workers))
-            status.take_over(watched.published, watched.age)
-            return watched
-
+        journal = RedisJournal(client, KEYS, clock, policy.target_ids)
         leadership = Leadership(
             RedisLeases(client, KEYS),
             clock,
             timing=self.timing,
             replica=process.name,
             report=log.event,
-            watch=watch,
+            watch=watching(journal, KEYS.cycles, status, log, clock, workers=lambda: process.policy.workers),
             turning=lambda: not status.stands_still,
             waits_for_survivors=True,
         )
-        connected = self._on_kubernetes if isinstance(self.platform, Kubernetes) else self._on_railway
-        ports = Ports(
-            process.queue, connected(process, leadership), journal, RedisRateLimit(client, clock), clock, log.event
-        )
+        platform = self._connected(process, leadership)
+        ports = Ports(process.queue, platform, journal, RedisRateLimit(client, clock), clock, log.event)
         process.leadership = leadership
-        process.runner = Runner(self.policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
-        process.told = asyncio.Event()
+        process.runner = Runner(policy, ports, leadership, status, log, landing_bound=self.timing.landing_bound)
+        process.told, process.reading = asyncio.Event(), asyncio.Lock()
+
+        def serve(policy: Policy) -> None:
+            process.policy = policy
+            journal.serve(policy.target_ids)
+            status.serve(policy, {})
+
+        process.serve = serve
         process.has_begun = True
         process.loop.create_task(process.live(lambda: self._ended(process)))
+
+    def _connected(self, process: Process, leadership: Leadership) -> Platform:
+        connected = self._on_kubernetes if isinstance(self.platform, Kubernetes) else self._on_railway
+        return connected(process, leadership)
 
     def _on_kubernetes(self, process: Process, leadership: Leadership) -> KubernetesPlatform:
         assert isinstance(self.platform, Kubernetes)
@@ -236,7 +276,7 @@ class SimulatedWorld:
             process.read_count, process.read_version = (None, "") if told is None else told
 
         wire = KubernetesWire(process.links["kubernetes"], process.name, self.platform, sending, answered)
-        return opened(wire, process.clock, self.policy, leadership.may_act, self.timing.change_timeout)
+        return opened(wire, process.clock, process.policy, leadership.may_act, self.timing.change_timeout)
 
     def _on_railway(self, process: Process, leadership: Leadership) -> RailwayPlatform:
         def sending(operation: str, variables: Mapping[str, Any], headers: Mapping[str, str]) -> Origin:
@@ -265,6 +305,25 @@ class SimulatedWorld:
             transport=wire,
         )
         return RailwayPlatform(client, project=railway.PROJECT, environment=railway.ENVIRONMENT)
+
+    def reload(self, process: Process, policy: Policy) -> None:
+        """As Controller.adopt() does after a changed file was read: it takes over between two turns of its loop."""
+        self.trace.note(process.name, "read", f"the policy {policy.digest}")
+        if not process.has_begun:
+            process.policy = policy
+            return
+
+        async def read() -> None:
+            async with process.reading:
+                await process.runner.adopt(policy, lambda: process.serve(policy))
+
+        process.loop.call_soon(lambda: process.loop.create_task(read()))
+
+    def agree(self, policy: Policy) -> None:
+        """All replicas get this one, and so do those that start from now on."""
+        self.policy, self.other = policy, None
+        for process in self.alive:
+            self.reload(process, policy)
 
     def kill(self, process: Process) -> None:
         if process.is_alive:
@@ -313,6 +372,7 @@ class SimulatedWorld:
                 self.record.acquired.append(Acquired(self.kernel.now, who, args[0], int(answer[1]), args[2] != "0"))
                 self.trace.note("redis", "lease", f"to {who}, epoch {answer[1]}")
             return
+        charge = self._charge(who, answer) if model.name == "write" and answer[0] == "ok" else None
         written = model.name == "write" and answer[0] == "ok" and args[0]
         if written and process.queue.ended is not None:
             at, succeeded = process.queue.ended
@@ -328,6 +388,7 @@ class SimulatedWorld:
             now = int(answer[1]) / 1000
             sure, maybe = InForce.in_record(recorded, now), InForce.in_record(recorded, now - _LONGEST_PASS_S)
             forced = any(one.kind != "pause" for one in maybe)
+            policy = process.policy.workers[WORKER]
             granted = Granted(
                 self.kernel.now,
                 who,
@@ -338,7 +399,12 @@ class SimulatedWorld:
                 after,
                 sure,
                 overridden=forced,
-                limits=tuple(Limits.at(self.worker, at) for at in self._moments_of_a_pass(now)),
+                limits=tuple(
+                    one
+                    for at in self._moments_of_a_pass(now)
+                    for one in capped(Limits.at(policy, at), self.budgets, 0.0 if charge is None else charge.worker_s)
+                ),
+                policy=policy,
             )
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
@@ -349,6 +415,18 @@ class SimulatedWorld:
                 trigger(process)
         elif model.name not in {"acquire", "renew", "release"}:
             process.life.learned.append(self.kernel.now)
+
+    def _charge(self, who: str, answer: Any) -> Charge | None:
+        charge = Charge.in_record(dict(zip(answer[3][::2], answer[3][1::2], strict=True)), self.kernel.now, who)
+        if charge is not None:
+            self.record.charges.append(charge)
+        return charge
+
+    @property
+    def budgets(self) -> tuple[tuple[Budget, float], ...]:
+        """Each that the worker is under, with the price of a worker-second."""
+        both, size = (self.worker.budget, self.policy.budget), self.worker.worker_size
+        return tuple((one, size.price.per_second) for one in both if one is not None and size is not None)
 
     def _moments_of_a_pass(self, now: float) -> list[float]:
         """When it may have been decided on, by Redis' clock, which may have been set meanwhile."""
@@ -396,13 +474,24 @@ class SimulatedWorld:
 
     @property
     def wanted(self) -> int:
-        limits = Limits.at(self.worker, self.redis.milliseconds / 1000)
-        count = max(limits.least, min(limits.most, tier_replicas(self.worker, self.postgres.depth)))
+        now = self.redis.milliseconds / 1000
+        limits = capped(Limits.at(self.worker, now), self.budgets, self._worker_s_at(now))[0]
+        count = max(limits.least, min(limits.highest, tier_replicas(self.worker, self.postgres.depth)))
         return max(count, self.platform.fewest_running) if count else 0
 
+    def _worker_s_at(self, now: float) -> float:
+        """Of the hour, by the newest record; now: by Redis' clock."""
+        charges = self.record.charges
+        return charges[-1].worker_s_at(now) if charges else 0.0
+
     def _same_hour_for(self, seconds: float) -> bool:
-        """Whether no schedule begins or ends within this time."""
+        """Whether no schedule begins or ends within this time, and no budget comes to its next step or to its end."""
         now = self.redis.milliseconds / 1000
+        if self.budgets and now % HOUR_S + seconds >= HOUR_S:
+            return False
+        before, after = self._worker_s_at(now - self.policy.interval), self._worker_s_at(now + seconds)
+        if not stays_within_its_step(self.budgets, before, after):
+            return False
         return all(
             seconds <= edge - now % period_s(one) or now % period_s(one) >= edge
             for one in self.worker.schedules
@@ -424,14 +513,15 @@ class SimulatedWorld:
         policy, timing = self.worker, self.timing
         cooldowns = policy.scale_up.cooldown + policy.scale_down.cooldown
         window = kept_window(policy)
-        steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step else 1
+        steps = 5 if policy.scale_up.max_step or policy.scale_down.max_step or self.budgets else 1
+        burning = max((0.5 * budget.amount / price for budget, price in self.budgets), default=0.0)
         memory = self.redis.store.hash(KEYS.worker(WORKER))
         setbacks = int(memory.get("setbacks", "0"))
         pause = min(900.0, timing.landing_bound / 2 * 2**setbacks) if setbacks else 0.0
         unseen = 600.0 if "unseen_stop" in memory else 0.0
         hours = max((period_s(one) for one in policy.schedules), default=0.0)
         bound = hours + 2 * timing.ttl + timing.landing_bound + steps * cooldowns + window + 8 * self.policy.interval
-        return bound + max(pause, unseen) + self.platform.settles_s
+        return bound + burning + max(pause, unseen) + self.platform.settles_s
 
     def heal(self) -> None:
         """Ends every fault, those that were still to come too, and leaves the demand as it is."""
@@ -473,6 +563,8 @@ class SimulatedWorld:
         record.lost_data_at = self.redis.lost_data_at
         record.lost_records_at = self.redis.lost_records_at
         record.leapt_at = self.redis.leapt_at
+        record.set_at = [at for at, _ in self.redis.steps]
+        record.told = self.told()
         record.lives = [process.life for process in self.processes]
         record.bugs += [
             f"{process.name}: {complaint}" for process in self.processes for complaint in process.loop.complaints
@@ -481,6 +573,11 @@ class SimulatedWorld:
             f"{entry.who}: {entry.detail}" for entry in self.trace.entries if '"event": "crashed"' in entry.detail
         ]
         return record
+
+    def told(self) -> list[StepTold]:
+        """Each step of a budget, so far."""
+        lines = [entry for entry in self.trace.entries if '"event": "budget"' in entry.detail]
+        return [StepTold(entry.at, entry.who, json.loads(entry.detail)["id"]) for entry in lines]
 
     def close(self) -> None:
         for loop in (*(process.loop for process in self.processes), *self.tools):
@@ -527,5 +624,5 @@ def policy_of(**worker: Any) -> Policy:
         "rate_limit": {"rpm": 60},
         **worker,
     }
-    interval = data.pop("interval", "10s")
-    return Policy.model_validate({"interval": interval, "workers": {WORKER: data}})
+    top = {"interval": data.pop("interval", "10s"), "budget": data.pop("budget_of_all", None)}
+    return Policy.model_validate({**top, "workers": {WORKER: data}})

@@ -25,6 +25,7 @@
     overrides                 what operators have asked for, as one JSON text (see core/override.py)
     schedule                  the schedule whose begin was told, and whose end was not
     spent                     worker-seconds by period, for budgets, as one JSON text (see core/budget.py)
+    scaled_within             min..max of the policy by which the last change was made, and a digest of its schedules
     service, name             the owner: the service, and the worker's name when it was last written
 
 Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.
@@ -72,8 +73,9 @@ _OURS = (
     *("watch", "read_at", "unread", "unread_at", "queue_seen", "recommended_at", "overrides"),
     "schedule",
     "spent",
+    "scaled_within",
     *("intent", "intent_epoch", "intent_before", "intent_after", "intent_at", "intent_accepted", "intent_previous"),
-    "intent_stops",
+    *("intent_stops", "intent_within"),
 )
 """What write_of() decides; a field that is not here belongs to another version and stays."""
 
@@ -151,6 +153,7 @@ def history_of(fields: Mapping[str, str], past: Sequence[str] = ()) -> History:
         overrides=Overrides.from_text(fields.get("overrides")),
         schedule=fields.get("schedule", ""),
         spent=Spent.from_text(fields.get("spent")),
+        scaled_within=fields.get("scaled_within", ""),
     )
 
 
@@ -225,6 +228,7 @@ def _other_texts_of(history: History) -> dict[str, str]:
         "overrides": history.overrides.as_text(),
         "schedule": history.schedule,
         "spent": "" if history.spent is None else history.spent.as_text(),
+        "scaled_within": history.scaled_within,
         "start_before": _text(None if start is None else start.before),
         "start_after": _text(None if start is None else start.after),
     }
@@ -325,6 +329,7 @@ def _texts_of(change: Change) -> dict[str, str]:
         "intent_after": str(change.after),
         "intent_accepted": str(int(change.is_accepted)),
         "intent_stops": f"{change.id}:{change.stops}" if change.stops else "",
+        "intent_within": f"{change.id}:{change.within}" if change.within else "",
     }
 
 
@@ -363,15 +368,16 @@ def _change(fields: Mapping[str, str]) -> Change | None:
         after=after,
         at=at,
         accepted_at=(at if scaled_at is None else scaled_at) if fields.get("intent_accepted") == "1" else None,
-        stops=_stops(fields),
+        stops=_of_the_change(fields, "intent_stops") or None,
+        within=_of_the_change(fields, "intent_within"),
         previous=scaled_at if previous == _UNKNOWN else seconds(previous) if previous else None,
     )
 
 
-def _stops(fields: Mapping[str, str]) -> str | None:
-    """The deployment that this change stops. A value for another change is a leftover of an older version."""
-    ident, _, deployment = fields.get("intent_stops", "").partition(":")
-    return deployment if deployment and ident == fields["intent"] else None
+def _of_the_change(fields: Mapping[str, str], name: str) -> str:
+    """A value that stands behind the change's id; one for another change is a leftover of an older version."""
+    ident, _, text = fields.get(name, "").partition(":")
+    return text if ident == fields["intent"] else ""
 
 
 def _recommendations(wants: str, past: Sequence[str]) -> tuple[Recommendation, ...]:

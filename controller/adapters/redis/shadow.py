@@ -44,6 +44,7 @@ class Shadow:
         self._overrides = Overrides()
         self._schedule = ""
         self._spent: Spent | None = None
+        self._scaled_within = ""
         self.revision = 0
         """The highest revision that was seen of this memory."""
 
@@ -74,6 +75,7 @@ class Shadow:
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self.revision, self._count = fields["memory"], revision, history.count
         self._overrides, self._schedule, self._spent = history.overrides, history.schedule, history.spent
+        self._scaled_within = history.scaled_within
         change, before = history.change, self._change
         known = self._change_at if change is not None and before is not None and change.id == before.id else None
         self._change = change
@@ -87,7 +89,7 @@ class Shadow:
             return None
         up, down = (anchor.age(now) if anchor else None for anchor in (self._up, self._down))
         age = self._change_at.age(now) if self._change_at else 0.0
-        copy = self._overrides, self._schedule, self._spent
+        copy = self._overrides, self._schedule, self._spent, self._scaled_within
         return Known(up, down, self._count, self._change, age, *copy)
 
     def loss_of(self, stored: Stored) -> Loss:

@@ -125,6 +125,7 @@ def histories(draw: st.DrawFn) -> History:
             # The cooldown counts from the platform's answer, so both are one field.
             accepted_at=(at if scaled_at is None else scaled_at) if draw(st.booleans()) else None,
             stops=draw(st.none() | WORDS),
+            within=draw(st.just("") | WORDS),
             previous=draw(MAYBE),
         )
     return History(
@@ -151,6 +152,7 @@ def histories(draw: st.DrawFn) -> History:
         start_ups=draw(st.lists(SECONDS, max_size=9).map(tuple)),
         queue_seen=draw(st.just("") | WORDS),
         schedule=draw(st.just("") | WORDS),
+        scaled_within=draw(st.sampled_from(("", "0..5", "1..2 0a1b2c3d"))),
         start=draw(st.none() | st.builds(Start, STAMPS, COUNTS, COUNTS, MAYBE)),
         read_at=read_at,
         unread=draw(st.integers(1, 99)) if is_unread else 0,
