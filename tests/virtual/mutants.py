@@ -490,18 +490,22 @@ def _budgets_are_ignored() -> AbstractContextManager[Any]:
 
 @_mutant
 def _each_leader_spends_anew() -> AbstractContextManager[Any]:
-    def anew(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+    def anew(
+        before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float, **more: Any
+    ) -> Spent:
         is_new = before is not None and now - before.at > _TAKEOVER_S
-        return charged(None if is_new else before, budgets, count, now, gap)
+        return charged(None if is_new else before, budgets, count, now, gap, **more)
 
     return patch.object(charging, "charged", anew)
 
 
 @_mutant
 def _unseen_time_is_free() -> AbstractContextManager[Any]:
-    def free(before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float) -> Spent:
+    def free(
+        before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float, **more: Any
+    ) -> Spent:
         seen = before and replace(before, at=max(before.at, now - gap))
-        return charged(seen, budgets, count, now, gap)
+        return charged(seen, budgets, count, now, gap, **more)
 
     return patch.object(charging, "charged", free)
 
