@@ -168,6 +168,17 @@ def test_a_spend_may_begin_anew_only_if_redis_lost_it_and_no_process_knew_it(*, 
     assert (violations(record) == []) is is_fine
 
 
+@pytest.mark.parametrize(("is_written", "is_fine"), [(True, False), (False, True)])
+def test_a_step_may_be_told_again_if_it_could_not_be_written_down_the_first_time(
+    *, is_written: bool, is_fine: bool
+) -> None:
+    record = kept()
+    first = [charge(40.0, 60.0, step=1)] if is_written else []
+    record.charges = [charge(30.0, 40.0), *first, charge(50.0, 80.0, step=1)]
+    record.told = [told_step(40.1), told_step(50.1)]
+    assert (violations(record) == []) is is_fine
+
+
 @pytest.mark.parametrize(("looked_again", "is_fine"), [(46.0, True), (None, True), (45.5, False)], ids=str)
 def test_less_may_be_given_back_until_a_process_that_knows_more_has_looked(
     *, looked_again: float | None, is_fine: bool

@@ -28,7 +28,7 @@ from itertools import pairwise
 
 from controller.core.wanted import tier_replicas
 from controller.policy import WorkerPolicy
-from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent
+from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent, StepTold
 from tests.support.spend import Charge
 
 _LAG_S = 25.0
@@ -478,11 +478,18 @@ def _told(record: Record) -> Iterator[str]:
     for index, one in enumerate(record.told):
         scope, step = one.ident.split()[0], int(one.ident.split()[-1])
         again = next((later for later in record.told[index + 1 :] if later.ident == one.ident), None)
-        is_known = any(abs(at - one.at) <= _LAG_S and told.get(scope, 0) == step for at, *_, told in record.charges)
-        if again is None or not is_known:
+        if again is None or not any(
+            abs(charge.at - one.at) <= _LAG_S and charge.told.get(scope, 0) == step and not _is_of(charge, again)
+            for charge in record.charges
+        ):
             continue  # it may not have been written, and then the next pass tells it
         if not any(one.at - _LAG_S <= at <= again.at for at in [*_lost(record), *record.set_at]):
             yield f"{again.at:.3f}: {again.who} told {again.ident} again, which {one.who} had told at {one.at:.3f}"
+
+
+def _is_of(charge: Charge, told: StepTold) -> bool:
+    """Whether it was written in the pass that told this."""
+    return charge.who == told.who and abs(charge.at - told.at) <= _LOOK_S
 
 
 def _lost(record: Record) -> list[float]:
