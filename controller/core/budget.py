@@ -136,9 +136,11 @@ class Spent:
     def not_after(self, now: float) -> Self:
         """After a clock was set back: without this, nothing is charged until it has caught up.
 
-        A tally of a period that has not begun yet stays: charged() begins one for the period that it is now.
+        What was spent in a period that has not begun yet says nothing of the one that it is now.
         """
-        tallies = {key: one._replace(since=min(one.since, max(now, one.begins))) for key, one in self.tallies.items()}
+        tallies = {
+            key: one._replace(since=min(one.since, now)) for key, one in self.tallies.items() if one.begins <= now
+        }
         if self.at <= now and tallies == self.tallies:
             return self
         return replace(self, at=min(self.at, now), tallies=tallies)
@@ -157,16 +159,18 @@ def _whole(value: Any) -> int:
 
 
 def larger(ours: Spent | None, theirs: Spent | None) -> Spent | None:
-    """The one that knows more, after a record was lost: of the later period, with more worker-seconds, charged later.
+    """The one that knows more, after a record was lost: of the later period, or with more worker-seconds.
 
-    In this order: spend only grows within a period, and a clock that was set back makes the time of a charge untrue.
+    Then the one with more tallies, and last of all the one that was charged later: spend only grows within a period, and a clock that was set back
+    makes the time of a charge untrue.
     """
     if ours is None or theirs is None:
         return theirs if ours is None else ours
     both = sorted(ours.tallies.keys() & theirs.tallies.keys())
 
-    def knows(one: Spent) -> tuple[list[tuple[float, float]], float]:
-        return [(one.tallies[key].begins, one.tallies[key].worker_s) for key in both], one.at
+    def knows(one: Spent) -> tuple[list[tuple[float, float]], int, float]:
+        shared = [(one.tallies[key].begins, one.tallies[key].worker_s) for key in both]
+        return shared, len(one.tallies), one.at
 
     return ours if knows(ours) > knows(theirs) else theirs
 

@@ -420,13 +420,20 @@ def test_what_a_process_remembers_of_the_time_before_the_clock_was_set_back_is_c
     )
 
 
+def test_what_was_spent_after_a_period_does_not_replace_its_spend_when_the_clock_is_set_back_into_it() -> None:
+    kept = Spent(NEXT_DAY + 20, 2, {"day UTC": Tally(NEXT_DAY, NEXT_DAY, 9)})
+    older = Spent(NEXT_DAY - 60, 2, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 500)})
+    assert given_back(History(spent=older), Known(spent=kept), Loss.ROLLED_BACK, NEXT_DAY - 20).spent == older
+
+
 NEXT_DAY = MIDNIGHT + 86_400
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "is_ours"),
     [
-        (Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}), Spent(NOON + 9, 1), False),
+        (Spent(NOON, 1), Spent(NOON + 9, 1), False),
+        (Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}), Spent(NOON + 9, 1), True),
         (
             Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}),
             Spent(NOON + 9, 1, {"day UTC": Tally(MIDNIGHT, NOON + 9, 2)}),
@@ -450,6 +457,7 @@ NEXT_DAY = MIDNIGHT + 86_400
     ],
     ids=[
         "nothing to compare, so the one charged later",
+        "one knows nothing of any period",
         "more was spent, though another is charged later",
         "the later period",
         "as much, charged later",
