@@ -134,7 +134,16 @@ class Spent:
         return found
 
     def not_after(self, now: float) -> Self:
-        return self if self.at <= now else replace(self, at=now)
+        """After a clock was set back: without this, nothing is charged until it has caught up.
+
+        What was spent in a period that has not begun yet says nothing of the one that it is now.
+        """
+        tallies = {
+            key: one._replace(since=min(one.since, now)) for key, one in self.tallies.items() if one.begins <= now
+        }
+        if self.at <= now and tallies == self.tallies:
+            return self
+        return replace(self, at=min(self.at, now), tallies=tallies)
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -150,10 +159,20 @@ def _whole(value: Any) -> int:
 
 
 def larger(ours: Spent | None, theirs: Spent | None) -> Spent | None:
-    """The one that knows more, after a record was lost: the one that was charged last."""
+    """The one that knows more, after a record was lost: of the later period, or with more worker-seconds.
+
+    Then the one with more tallies, and last of all the one that was charged later: spend only grows within a period, and a clock that was set back
+    makes the time of a charge untrue.
+    """
     if ours is None or theirs is None:
         return theirs if ours is None else ours
-    return ours if ours.at > theirs.at else theirs
+    both = sorted(ours.tallies.keys() & theirs.tallies.keys())
+
+    def knows(one: Spent) -> tuple[list[tuple[float, float]], int, float]:
+        shared = [(one.tallies[key].begins, one.tallies[key].worker_s) for key in both]
+        return shared, len(one.tallies), one.at
+
+    return ours if knows(ours) > knows(theirs) else theirs
 
 
 def charged(

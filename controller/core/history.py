@@ -210,8 +210,9 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         history = replace(history, overrides=known.overrides)
     if is_lost and replaces:
         history = replace(history, schedule=known.schedule)
-    if is_lost:
-        history = replace(history, spent=larger(known.spent, history.spent))
+    if loss is not Loss.NEWER:
+        spent = None if known.spent is None else known.spent.not_after(now)
+        history = replace(history, spent=larger(spent, history.spent))
     ours, theirs = known.change, history.change
     if is_lost and ours is not None and (replaces or theirs is None):
         # How it was before this change is not known any more, so its cooldown stays even if nothing was sent.

@@ -110,6 +110,16 @@ def test_a_clock_that_was_set_back_charges_nothing_twice() -> None:
     assert charged(spent, [budget()], 3, NOON + 6, GAP).tallies["day UTC"].worker_s == 63
 
 
+@pytest.mark.parametrize("back_s", [5, 300, 7200])
+def test_after_a_clock_was_set_back_time_is_charged_at_once_and_not_only_when_the_clock_has_caught_up(
+    back_s: int,
+) -> None:
+    """Also where the budget is younger than the step: its tally then begins in the future."""
+    spent, now = charged(None, [budget()], 3, NOON, GAP), NOON - back_s
+    spent = charged(spent.not_after(now), [budget()], 3, now, GAP)
+    assert charged(spent, [budget()], 3, now + 10, GAP).tallies == {"day UTC": Tally(MIDNIGHT, now, 30)}
+
+
 @given(
     looks=st.lists(st.tuples(st.floats(0, 4000), st.none() | st.integers(0, 9)), max_size=30),
     per=st.sampled_from(["hour", "day"]),
@@ -392,3 +402,67 @@ def test_what_a_lost_record_had_spent_is_given_back() -> None:
     newer = spent_of(90, NOON + 5)
     assert given_back(History(spent=newer), Known(spent=kept), Loss.ROLLED_BACK, NOON).spent == newer
     assert larger(None, kept) == larger(kept, None) == kept
+
+
+def test_a_record_that_others_began_anew_gets_back_what_was_spent_before_but_one_that_was_written_since_is_right() -> (
+    None
+):
+    kept, anew = spent_of(80, NOON - 30), spent_of(1, NOON)
+    assert given_back(History(spent=anew), Known(spent=kept), Loss.SAME, NOON).spent == kept
+    assert given_back(History(spent=anew), Known(spent=kept), Loss.NEWER, NOON).spent == anew
+
+
+def test_what_a_process_remembers_of_the_time_before_the_clock_was_set_back_is_charged_from_now_on() -> None:
+    kept = charged(spent_of(80, NOON + 300), [budget()], 2, NOON + 300, GAP)
+    back = given_back(History(), Known(spent=kept), Loss.EMPTIED, NOON).spent
+    assert charged(back, [budget()], 2, NOON + 10, GAP).tallies["day UTC"].worker_s == pytest.approx(
+        kept.tallies["day UTC"].worker_s + 20
+    )
+
+
+def test_what_was_spent_after_a_period_does_not_replace_its_spend_when_the_clock_is_set_back_into_it() -> None:
+    kept = Spent(NEXT_DAY + 20, 2, {"day UTC": Tally(NEXT_DAY, NEXT_DAY, 9)})
+    older = Spent(NEXT_DAY - 60, 2, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 500)})
+    assert given_back(History(spent=older), Known(spent=kept), Loss.ROLLED_BACK, NEXT_DAY - 20).spent == older
+
+
+NEXT_DAY = MIDNIGHT + 86_400
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_ours"),
+    [
+        (Spent(NOON, 1), Spent(NOON + 9, 1), False),
+        (Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}), Spent(NOON + 9, 1), True),
+        (
+            Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}),
+            Spent(NOON + 9, 1, {"day UTC": Tally(MIDNIGHT, NOON + 9, 2)}),
+            True,
+        ),
+        (
+            Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}),
+            Spent(NEXT_DAY, 1, {"day UTC": Tally(NEXT_DAY, NEXT_DAY, 2)}),
+            False,
+        ),
+        (
+            Spent(NOON + 9, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}),
+            Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}),
+            True,
+        ),
+        (
+            Spent(NOON + 300, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 9)}),
+            Spent(NOON, 1, {"day UTC": Tally(MIDNIGHT, MIDNIGHT, 12)}),
+            False,
+        ),
+    ],
+    ids=[
+        "nothing to compare, so the one charged later",
+        "one knows nothing of any period",
+        "more was spent, though another is charged later",
+        "the later period",
+        "as much, charged later",
+        "more was spent since the clock was set back",
+    ],
+)
+def test_of_two_spends_the_one_that_knows_more_is_kept(ours: Spent, theirs: Spent, *, is_ours: bool) -> None:
+    assert larger(ours, theirs) == larger(theirs, ours) == (ours if is_ours else theirs)

@@ -220,7 +220,8 @@ class TakeOver(NamedTuple):
 class Record:
     """tolerance_s: how much of a cooldown may be missing, where clocks are read in whole milliseconds.
 
-    leapt_at, set_at: when the clock of Redis was set forward, and when it was set at all.
+    leapt_at, set_at: when the clock of Redis was set forward, and when it was set at all. writable_again_at: when Redis
+    accepted writes again after it had refused them.
     """
 
     policy: WorkerPolicy
@@ -238,6 +239,7 @@ class Record:
     lost_records_at: list[float] = field(default_factory=list)
     leapt_at: list[float] = field(default_factory=list)
     set_at: list[float] = field(default_factory=list)
+    writable_again_at: list[float] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
     told: list[StepTold] = field(default_factory=list)
     calms: list[Calm] = field(default_factory=list)

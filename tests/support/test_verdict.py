@@ -177,6 +177,33 @@ def test_a_spend_may_begin_anew_only_if_redis_lost_it_and_no_process_knew_it(*, 
     assert (violations(record) == []) is is_fine
 
 
+@pytest.mark.parametrize(("is_written", "is_fine"), [(True, False), (False, True)])
+def test_a_step_may_be_told_again_if_it_could_not_be_written_down_the_first_time(
+    *, is_written: bool, is_fine: bool
+) -> None:
+    record = kept()
+    first = [charge(40.0, 60.0, step=1)] if is_written else []
+    record.charges = [charge(30.0, 40.0), *first, charge(50.0, 80.0, step=1)]
+    record.told = [told_step(40.1), told_step(50.1)]
+    assert (violations(record) == []) is is_fine
+
+
+@pytest.mark.parametrize(("looked_again", "is_fine"), [(46.0, True), (None, True), (45.5, False)], ids=str)
+def test_less_may_be_given_back_until_a_process_that_knows_more_has_looked(
+    *, looked_again: float | None, is_fine: bool
+) -> None:
+    """Of b, which had not read the last charge; a had, and looks again after the loss, and writes within 2.5 s."""
+    record = kept()
+    again = [] if looked_again is None else [looked_again]
+    record.lives = [Life("a", 0.0, learned=[42.0, *again]), Life("b", 0.0, learned=[35.0])]
+    less = charge(30.0, 40.0)._replace(at=48.1, who="b")
+    record.charges, record.lost_data_at = [charge(30.0, 40.0), charge(40.0, 60.0), less], [45.0]
+    record.charges.append(charge(50.0, 80.0))
+    assert (violations(record) == []) is is_fine
+    record.charges[-1] = charge(50.0, 50.0)
+    assert violations(record) != [], "a remembers 60"
+
+
 def test_what_a_dead_process_had_read_is_not_judged() -> None:
     record = kept()
     record.sent.append(sent(36.0, 8, 30.0, "z", None)._replace(knows_readings=False))

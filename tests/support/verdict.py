@@ -23,12 +23,13 @@ min and max are those of the hour: a schedule may have others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from controller.core.wanted import tier_replicas
 from controller.policy import WorkerPolicy
-from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent
+from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent, StepTold
+from tests.support.spend import Charge
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
@@ -428,19 +429,47 @@ def _budgets(record: Record) -> Iterator[str]:
 
 
 def _spend(record: Record) -> Iterator[str]:
-    for earlier, later in pairwise(record.charges):
-        set_at = [at for at in record.set_at if earlier.at - _A_PASS_S <= at <= later.at]
-        if set_at or later.begins != earlier.begins:
-            continue
-        lost = [at for at in _lost(record) if earlier.at - _SNAPSHOT_S <= at <= later.at]
-        if lost and not any(_remembers(life, earlier.at, min(lost), later.at) for life in record.lives):
-            continue
-        wanted = earlier.worker_s_at(later.now)
-        if later.worker_s < earlier.worker_s - _ROUNDED_S or (not lost and abs(later.worker_s - wanted) > _ROUNDED_S):
+    for place, later in enumerate(record.charges):
+        before = [one for one in record.charges[:place] if one.begins == later.begins]
+        wrong = [one for one in before if later.worker_s < one.worker_s - _ROUNDED_S and _was_known(record, one, later)]
+        if before and not _is_charged(record, before, later):
+            wrong.append(before[-1])
+        if wrong:
             yield (
-                f"{later.at:.3f}: {later.who} wrote {later.worker_s:.3f} worker-seconds, after {earlier.worker_s:.3f} "
-                f"and {later.now - earlier.now:.3f} s with {earlier.workers}"
+                f"{later.at:.3f}: {later.who} wrote {later.worker_s:.3f} worker-seconds, after "
+                f"{wrong[-1].worker_s:.3f} and {later.now - wrong[-1].now:.3f} s with {wrong[-1].workers}"
             )
+
+
+def _was_known(record: Record, earlier: Charge, later: Charge) -> bool:
+    """Whether the later write had to know of the earlier one: nothing was lost in between, or its writer remembered it.
+
+    Or another process did, and has looked since at a Redis that accepts writes, and so gave it back. Before that, a
+    process that remembers less may give back less, for a moment.
+    """
+    lost = [at for at in _lost(record) if earlier.at - _SNAPSHOT_S <= at <= later.at]
+    if not lost:
+        return True
+    since = max(at for at in [*lost, *record.writable_again_at] if at <= later.at)
+    return any(
+        _remembers(life, earlier.at, min(lost), later.at)
+        and (life.who == later.who or any(since < at < later.at - _LOOK_S for at in life.learned))
+        for life in record.lives
+    )
+
+
+def _is_charged(record: Record, before: Sequence[Charge], later: Charge) -> bool:
+    """Whether the time since the last charge is in the later one; unknown if data were lost or the clock was set then.
+
+    After a loss it may be the time since an earlier one: that was given back.
+    """
+    last, lost = before[-1], _lost(record)
+    if any(last.at - _SNAPSHOT_S <= at <= later.at for at in lost):
+        return True
+    if any(last.at - _A_PASS_S <= at <= later.at for at in record.set_at):
+        return True
+    bases = before if any(at <= later.at for at in lost) else [last]
+    return any(abs(later.worker_s - one.worker_s_at(later.now)) <= _ROUNDED_S for one in bases)
 
 
 def _told(record: Record) -> Iterator[str]:
@@ -457,11 +486,18 @@ def _told(record: Record) -> Iterator[str]:
     for index, one in enumerate(record.told):
         scope, step = one.ident.split()[0], int(one.ident.split()[-1])
         again = next((later for later in record.told[index + 1 :] if later.ident == one.ident), None)
-        is_known = any(abs(at - one.at) <= _LAG_S and told.get(scope, 0) == step for at, *_, told in record.charges)
-        if again is None or not is_known:
+        if again is None or not any(
+            abs(charge.at - one.at) <= _LAG_S and charge.told.get(scope, 0) == step and not _is_of(charge, again)
+            for charge in record.charges
+        ):
             continue  # it may not have been written, and then the next pass tells it
         if not any(one.at - _LAG_S <= at <= again.at for at in [*_lost(record), *record.set_at]):
             yield f"{again.at:.3f}: {again.who} told {again.ident} again, which {one.who} had told at {one.at:.3f}"
+
+
+def _is_of(charge: Charge, told: StepTold) -> bool:
+    """Whether it was written in the pass that told this."""
+    return charge.who == told.who and abs(charge.at - told.at) <= _LOOK_S
 
 
 def _lost(record: Record) -> list[float]:

@@ -5,7 +5,7 @@ Guards in Python are removed from the production classes, those in Lua from the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ from controller.loop.cycle import Account, Cycle, Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.reconciler import Reconciler
 from controller.loop.reload import Difference
-from controller.policy import WorkerPolicy
+from controller.policy import Budget, WorkerPolicy
 from tests.support.sources import RAILWAY
 from tests.virtual import scripts
 from tests.virtual.scripts import MODELS, Args, Keys
@@ -490,19 +490,22 @@ def _budgets_are_ignored() -> AbstractContextManager[Any]:
 
 @_mutant
 def _each_leader_spends_anew() -> AbstractContextManager[Any]:
-    def anew(before: Spent | None, *rest: Any, **more: Any) -> Spent:
-        is_new = before is not None and rest[2] - before.at > _TAKEOVER_S
-        return charged(None if is_new else before, *rest, **more)
+    def anew(
+        before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float, **more: Any
+    ) -> Spent:
+        is_new = before is not None and now - before.at > _TAKEOVER_S
+        return charged(None if is_new else before, budgets, count, now, gap, **more)
 
     return patch.object(charging, "charged", anew)
 
 
 @_mutant
 def _unseen_time_is_free() -> AbstractContextManager[Any]:
-    def free(before: Spent | None, *rest: Any, **more: Any) -> Spent:
-        _, _, now, gap = rest
+    def free(
+        before: Spent | None, budgets: Iterable[Budget], count: int | None, now: float, gap: float, **more: Any
+    ) -> Spent:
         seen = before and replace(before, at=max(before.at, now - gap))
-        return charged(seen, *rest, **more)
+        return charged(seen, budgets, count, now, gap, **more)
 
     return patch.object(charging, "charged", free)
 

@@ -47,9 +47,10 @@ class RedisServer:
         self.lost_records_at: list[float] = []
         """When a worker's record alone was lost."""
         self.leapt_at: list[float] = []
+        """When its clock was set forward, or when that could first be seen, if it was away or stood still then."""
         self.steps: list[tuple[float, float]] = []
         """Each time that its clock was set: when, and by how many seconds."""
-        """When its clock was set forward, or when that could first be seen, if it was away or stood still then."""
+        self.writable_again_at: list[float] = []
         self._leapt_unseen = False
         self._is_down = False
         self._stands_still = False
@@ -137,6 +138,8 @@ class RedisServer:
         self._refuses_writes = errors[how]
 
     def accept_writes(self) -> None:
+        if self._refuses_writes is not None:
+            self.writable_again_at.append(self.kernel.now)
         self._refuses_writes = None
 
     def lose(self, ending: str) -> bool:

@@ -51,6 +51,7 @@ def test_max_falls_in_steps_and_each_is_told_once() -> None:
         lambda scene: restart_redis(scene, "kept"),
         lambda scene: restart_redis(scene, "none"),
         lambda scene: restart_redis(scene, "stale"),
+        lambda scene: scene.world.redis.step_clock(-300.0),
     ],
     ids=[
         "the leader is killed",
@@ -58,6 +59,7 @@ def test_max_falls_in_steps_and_each_is_told_once() -> None:
         "Redis restarts",
         "Redis restarts empty",
         "Redis restarts with old data",
+        "the clock of Redis is set to before the budget began",
     ],
 )
 def test_the_spend_outlives(befalls: Callable[[Stage], object]) -> None:

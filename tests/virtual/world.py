@@ -479,17 +479,23 @@ class SimulatedWorld:
         count = max(limits.least, min(limits.highest, tier_replicas(self.worker, self.postgres.depth)))
         return max(count, self.platform.fewest_running) if count else 0
 
-    def _worker_s_at(self, now: float) -> float:
-        """Of the hour, by the newest record; now: by Redis' clock."""
+    def _worker_s_at(self, now: float, *, ahead: float = 0.0) -> float:
+        """Of the hour, by the newest record; now: by Redis' clock.
+
+        ahead: seconds until then; the next charge may find more workers than the last one, if they came since.
+        """
         charges = self.record.charges
-        return charges[-1].worker_s_at(now) if charges else 0.0
+        if not charges:
+            return self.platform.running * ahead
+        more = max(0, self.platform.running - charges[-1].workers)
+        return charges[-1].worker_s_at(now) + more * ahead
 
     def _same_hour_for(self, seconds: float) -> bool:
         """Whether no schedule begins or ends within this time, and no budget comes to its next step or to its end."""
         now = self.redis.milliseconds / 1000
         if self.budgets and now % HOUR_S + seconds >= HOUR_S:
             return False
-        before, after = self._worker_s_at(now - self.policy.interval), self._worker_s_at(now + seconds)
+        before, after = self._worker_s_at(now - self.policy.interval), self._worker_s_at(now + seconds, ahead=seconds)
         if not stays_within_its_step(self.budgets, before, after):
             return False
         return all(
@@ -563,6 +569,7 @@ class SimulatedWorld:
         record.lost_data_at = self.redis.lost_data_at
         record.lost_records_at = self.redis.lost_records_at
         record.leapt_at = self.redis.leapt_at
+        record.writable_again_at = self.redis.writable_again_at
         record.set_at = [at for at, _ in self.redis.steps]
         record.told = self.told()
         record.lives = [process.life for process in self.processes]
