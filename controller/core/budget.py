@@ -161,8 +161,8 @@ def _whole(value: Any) -> int:
 def larger(ours: Spent | None, theirs: Spent | None) -> Spent | None:
     """The one that knows more, after a record was lost: of the later period, or with more worker-seconds.
 
-    Then the one with more tallies, and last of all the one that was charged later: spend only grows within a period, and a clock that was set back
-    makes the time of a charge untrue.
+    Then the one with more tallies, and last of all the one that was charged later: spend only grows within a period,
+    and a clock that was set back makes the time of a charge untrue.
     """
     if ours is None or theirs is None:
         return theirs if ours is None else ours
