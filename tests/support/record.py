@@ -68,7 +68,8 @@ class Granted(NamedTuple):
 
     overrides: in force when it was written, so also when it was decided on. overridden: one that may have been in force
     when it was decided on was a hold or a floor. limits: of the hours in which it may have been decided on; without
-    any, those of the policy. policy: of the process that decided; None: that of the record.
+    any, those of the policy. policy: of the process that decided; None: that of the record. smallest: the count
+    above 0 that the platform had shown to be the smallest possible; what is sent later may know of a larger one.
     """
 
     at: float
@@ -82,6 +83,7 @@ class Granted(NamedTuple):
     overridden: bool = False
     limits: tuple[Limits, ...] = ()
     policy: WorkerPolicy | None = None
+    smallest: int = 1
 
 
 class Acquired(NamedTuple):

@@ -169,6 +169,15 @@ def test_each_breach_of_a_budget_is_found_beside_a_run_that_keeps_it(name: str) 
     assert words in found
 
 
+@pytest.mark.parametrize(("regions", "is_fine"), [(3, True), (2, False)])
+def test_a_count_above_max_may_be_decided_on_if_the_regions_need_it_even_if_it_is_never_sent(
+    *, regions: int, is_fine: bool
+) -> None:
+    record = kept()
+    record.granted.append(Granted(50.0, "a", "a8", "z", 8, 1, 3, limits=(Limits(0, 2),), smallest=regions))
+    assert (violations(record) == []) is is_fine
+
+
 @pytest.mark.parametrize(("remembers", "is_fine"), [(True, False), (False, True)])
 def test_a_spend_may_begin_anew_only_if_redis_lost_it_and_no_process_knew_it(*, remembers: bool, is_fine: bool) -> None:
     record = kept()

@@ -396,7 +396,7 @@ def _overrides(record: Record) -> Iterator[str]:
     for granted in record.granted:
         if any(granted.at - _LAG_S <= leap <= granted.at for leap in record.leapt_at):
             continue  # by Redis' clock an override ended that is in force again, or the other way round
-        floor = smallest.get(granted.intent, 1)
+        floor = smallest.get(granted.intent, granted.smallest)
         broken = [_against_an_override(granted, limits, floor) for limits in _limits(record, granted)]
         if all(broken):
             yield f"{granted.at:.3f}: {granted.who} decided on {granted.before} → {granted.after}, where {broken[0]}"
@@ -422,7 +422,7 @@ def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
 def _budgets(record: Record) -> Iterator[str]:
     smallest = {one.intent.intent: one.smallest for one in record.sent if one.intent is not None}
     for granted in record.granted:
-        floor = smallest.get(granted.intent, 1)
+        floor = smallest.get(granted.intent, granted.smallest)
         allowed = [max(limits.least, limits.highest, floor) for limits in _limits(record, granted)]
         if granted.after > granted.before and granted.after > max(allowed):
             yield f"{granted.at:.3f}: {granted.who} decided on {granted.before} → {granted.after}, above {max(allowed)}"

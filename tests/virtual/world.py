@@ -124,6 +124,12 @@ class Process:
         leading = self.leadership
         return leading._held is not None and self.clock.monotonic() < leading._valid_until
 
+    @property
+    def smallest(self) -> int:
+        """The smallest count above 0, as far as it has read the regions of the deployment and the stored ones."""
+        read = self.read_before_change
+        return max(self.read_regions, 1 if read is None else len(railway.placing({}, *read).stored))
+
     async def live(self, ended: Callable[[], None]) -> None:
         """As app.run() does: leads and runs cycles until it is told to end, then ends cleanly."""
         waiting = asyncio.create_task(self.told.wait())
@@ -405,6 +411,7 @@ class SimulatedWorld:
                     for one in capped(Limits.at(policy, at), self.budgets, 0.0 if charge is None else charge.worker_s)
                 ),
                 policy=policy,
+                smallest=process.smallest,
             )
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:
