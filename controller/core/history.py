@@ -28,6 +28,7 @@ network varies."""
 _MOST_KEPT = 500
 """Recommendations that are kept; as text they stay far below what is read of one field (bounds.PUBLISHED)."""
 _MOST_STARTS = 9
+_AFTER = " after "
 """Newest starts whose median is the start time."""
 
 
@@ -101,8 +102,22 @@ def settled(
     if outcome is Settled.REFUSED or (outcome is Settled.NOT_HONOURED and was.is_accepted):
         history = replace(history, refused_at=now, refused_to=was.after, setbacks=history.setbacks + 1)
     elif outcome is Settled.APPLIED:
-        history = replace(history, refused_at=None, refused_to=None, setbacks=0, scaled_within=was.within)
+        history = replace(history, refused_at=None, refused_to=None, setbacks=0)
+        history = replace(history, scaled_within=_then_within(history.scaled_within, was.within))
     return history if running is None else with_start(history, count, running, now, math.inf)
+
+
+def took_turns(history: History, limits: str) -> bool:
+    """Whether a policy with these limits made a change, and then one with others did: two replicas, two policies."""
+    last, _, earlier = history.scaled_within.partition(_AFTER)
+    return last != limits and earlier == limits
+
+
+def _then_within(before: str, limits: str) -> str:
+    if not limits:
+        return ""  # of a change by the version before
+    last, _, earlier = before.partition(_AFTER)
+    return f"{limits}{_AFTER}{earlier if last == limits else last}".removesuffix(_AFTER)
 
 
 def with_external_change(history: History, count: int, now: float) -> History:

@@ -573,7 +573,10 @@ class History:
     schedule: str = ""
     """The schedule whose begin was told, and whose end was not, see schedule.told_as(); "": none."""
     scaled_within: str = ""
-    """Change.within of the last change that was made; "": unknown, or it was made outside the controller."""
+    """Change.within of the last change, and of the one before it that had others: `1..2 after 0..4`.
+
+    "": unknown, or it was made outside the controller.
+    """
 
     @property
     def start_up_s(self) -> float | None:

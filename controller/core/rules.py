@@ -6,8 +6,9 @@ part of the policy.
 1. min and max are those of the schedule that is on, else the policy's own (schedule.py); all rules go by them. A count
    outside min..max is corrected at once; rules 4 to 6 do not delay it. Below min, the count goes in one scale
    to what rule 3 recommends, limited by rules 7 to 9, but at least to min. Above max, it goes to max, and rule 3 takes
-   over from there. But if a policy with another min, max or schedule asked for this count, the cooldowns of rule 6 come
-   first: two replicas with different policies would otherwise correct each other's count at each takeover.
+   over from there. But if this policy had scaled before one with another min, max or schedule asked for this count, the
+   cooldowns of rule 6 come first: two replicas with different policies would otherwise correct each other's count at
+   each takeover.
 2. An operator's override that has not expired (override.py): a held count is both min and max, and no rule but the
    limits of the platform delays it, also while the queue cannot be read; a floor is min_replicas as long as it lasts;
    a pause leaves the count, but rule 1 goes before it unless the pause is forced.
@@ -63,7 +64,7 @@ from controller.core import long_wait, pauses, queues
 from controller.core.allowed import Allowed, allowed
 from controller.core.cap import Cap
 from controller.core.conditions import crash_words, is_crashing
-from controller.core.history import needed
+from controller.core.history import needed, took_turns
 from controller.core.holders import held
 from controller.core.jobs_each import JobsEach
 from controller.core.model import (
@@ -362,14 +363,14 @@ def _below_minimum(here: Allowed, start: Decision) -> Decision:
 
 
 def _wait_for_a_turn(situation: Situation, correction: Decision) -> Decision:
-    """Of a count that a policy with other limits asked for: its correction waits for the cooldown.
+    """Of a count that a policy with other limits has made of ours: its correction waits for the cooldown.
 
     Not what an operator asks for, nor the end of a budget.
     """
-    here, theirs = situation.here, situation.history.scaled_within
+    here = situation.here
     is_up = correction.direction is Direction.UP
     at_once = here.at_least.reason is Reason.AT_LEAST if is_up else here.at_most.reason is Reason.OVER_BUDGET
-    if at_once or not theirs or theirs == situation.own.limits:
+    if at_once or not took_turns(situation.history, situation.own.limits):
         return correction
     cooled = _cool_down(situation, correction)
     if cooled is correction:

@@ -1,4 +1,4 @@
-"""Replicas with different policies: neither corrects at once what the other has just asked for."""
+"""Replicas with different policies: the first correction comes at once, and from then on they keep the cooldowns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from controller.core.cap import Cap
 from controller.core.history import Known, Loss, given_back, settled, with_external_change
-from controller.core.model import Decision, History, Observation, QueueDepth, Replicas, ServiceState
+from controller.core.model import Change, Decision, History, Observation, QueueDepth, Replicas, ServiceState
 from controller.core.override import Kind, Override, Overrides
 from controller.core.plan import plan
 from controller.core.ports import Settled
@@ -27,15 +27,18 @@ def worker(**more: Any) -> WorkerPolicy:
     return WorkerPolicy.model_validate({**DATA, **more})
 
 
+BY_NIGHT = worker(max_replicas=2, schedules=[NIGHT | {"min_replicas": 1}])
+
+
 @dataclass(frozen=True)
 class Case:
-    """`count` workers, which a policy with the limits `by` asked for, `ago` seconds ago; 1 job wants 1 worker."""
+    """`count` workers, which were asked for within the limits `by`, `ago` seconds ago; 1 job wants 1 worker."""
 
     count: int
     desired: int
     reason: Reason
     policy: WorkerPolicy = worker(min_replicas=1, max_replicas=2)  # noqa: RUF009  # it is frozen
-    by: str = OTHERS
+    by: str = f"{OTHERS} after 1..2"
     ago: float = 29.0
     caps: tuple[Cap, ...] = ()
     override: Override | None = None
@@ -62,9 +65,10 @@ CASES = {
     "below min, after the cooldown": Case(0, 1, Reason.BELOW_MINIMUM, ago=30.0),
     "above max, asked for by a policy with the same limits: at once": Case(4, 2, Reason.ABOVE_MAXIMUM, by="1..2"),
     "above max, and no policy is known to have asked for it: at once": Case(4, 2, Reason.ABOVE_MAXIMUM, by=""),
-    "the other policy has another schedule": Case(
-        4, 4, DOWN, worker(max_replicas=2, schedules=[NIGHT | {"min_replicas": 1}]), by="0..2"
-    ),
+    "an edited policy corrects at once what the one before asked for": Case(4, 2, Reason.ABOVE_MAXIMUM, by=OTHERS),
+    "one that is edited again corrects at once, too": Case(4, 2, Reason.ABOVE_MAXIMUM, by=f"{OTHERS} after 0..5"),
+    "a raised min comes at once": Case(0, 1, Reason.BELOW_MINIMUM, by=OTHERS),
+    "the other policy has another schedule": Case(4, 4, DOWN, BY_NIGHT, by=f"0..2 after {BY_NIGHT.limits}"),
     "an operator's floor comes at once": Case(
         0, 2, Reason.AT_LEAST, override=Override("o1", Kind.AT_LEAST, "ann", NOW - 1, NOW + 60, replicas=2)
     ),
@@ -108,8 +112,25 @@ def test_each_change_says_by_which_limits_it_was_made_until_somebody_else_change
     assert planned.scaled_within == OTHERS
     for outcome in Settled:
         after = settled(planned, planned.change, outcome, 4, NOW)
-        assert after.scaled_within == ("0..4" if outcome is Settled.APPLIED else OTHERS)
+        assert after.scaled_within == (f"0..4 after {OTHERS}" if outcome is Settled.APPLIED else OTHERS)
         assert with_external_change(after, 3, NOW).scaled_within == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "0..4"),
+        ("0..4", "0..4"),
+        ("1..2", "0..4 after 1..2"),
+        ("1..2 after 0..4", "0..4 after 1..2"),
+        ("0..4 after 1..2", "0..4 after 1..2"),
+        ("1..2 after 3..5", "0..4 after 1..2"),
+    ],
+)
+def test_the_record_keeps_the_last_two_different_limits(before: str, after: str) -> None:
+    change = Change("c", 1, 2, 4, NOW, within="0..4")
+    history = History(since=0.0, count=2, change=change, scaled_within=before)
+    assert settled(history, change, Settled.APPLIED, 4, NOW).scaled_within == after
 
 
 @pytest.mark.parametrize("loss", Loss)

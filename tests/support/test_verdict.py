@@ -113,12 +113,21 @@ def of_another(at: float, intent: str, before: int, after: int, **policy: object
     return Granted(at, "a", "a8", intent, 8, before, after, limits=(Limits.at(worker, at),), policy=worker)
 
 
-@pytest.mark.parametrize(("theirs", "is_fine"), [({"min_replicas": 3}, False), ({"max_replicas": 2}, True)])
-def test_a_count_that_another_policy_asked_for_is_corrected_after_the_cooldown(
-    theirs: Mapping[str, object], *, is_fine: bool
+@pytest.mark.parametrize(
+    ("first", "theirs", "is_fine"),
+    [
+        ({"max_replicas": 2}, {"min_replicas": 3}, False),
+        ({"max_replicas": 3}, {"min_replicas": 3}, True),
+        ({"max_replicas": 2}, {"max_replicas": 2}, True),
+    ],
+    ids=["it had scaled before", "it had not", "no other policy"],
+)
+def test_what_another_policy_has_made_of_a_count_is_corrected_after_the_cooldown(
+    first: Mapping[str, object], theirs: Mapping[str, object], *, is_fine: bool
 ) -> None:
     record = kept()
     record.granted = [
+        of_another(5.0, "x", 0, 4, **first),
         of_another(35.0, "y", 4, 5, **theirs),
         of_another(60.0, "z", 5, 2, max_replicas=2),
     ]

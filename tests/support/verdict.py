@@ -3,7 +3,7 @@
 1. Only the replica that certainly holds the lease sends, and only after it wrote down an intent; nothing twice.
 2. An older leader never sends after a newer one; epochs only rise, and no two leaders share one.
 3. No change within its cooldown, unless no process was left that could know of the last one. While two policies are
-   out, a count that one of them had scaled to is not corrected within the other's cooldown, either.
+   out, none corrects within its cooldown what another one has made of its own count.
 4. Never outside min..max.
 5. Never on a missing reading, to the count that is there already, or to one that the queue did not justify; without a
    reading of the queue only up to min_replicas, or as on_unavailable allows. Never more than max_step at once.
@@ -199,13 +199,21 @@ def _cooldowns(record: Record) -> Iterator[str]:
 
 
 def _takes_turns(record: Record, change: Change) -> bool:
-    """Whether it corrects a count that a replica with another policy had just scaled to."""
+    """Whether its policy had scaled before another one made the count that it corrects."""
     before = record.changes[: record.changes.index(change)]
-    last, intent = before[-1] if before else None, _intent_of(record, change)
-    if last is None or intent is None or last.after != intent.before:
+    intent, theirs = _intent_of(record, change), _intent_of(record, before[-1]) if before else None
+    if intent is None or theirs is None or before[-1].after != intent.before:
         return False
-    theirs = _intent_of(record, last)
-    return theirs is not None and _own_limits(theirs, record) != _own_limits(intent, record)
+    ours = _own_limits(intent, record)
+    if ours == _own_limits(theirs, record):
+        return False
+    for earlier in reversed(before[:-1]):
+        made = _intent_of(record, earlier)
+        if made is None:
+            return False  # by other hands
+        if _own_limits(made, record) != _own_limits(theirs, record):
+            return _own_limits(made, record) == ours
+    return False
 
 
 def _own_limits(intent: Granted, record: Record) -> object:

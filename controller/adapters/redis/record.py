@@ -25,7 +25,8 @@
     overrides                 what operators have asked for, as one JSON text (see core/override.py)
     schedule                  the schedule whose begin was told, and whose end was not
     spent                     worker-seconds by period, for budgets, as one JSON text (see core/budget.py)
-    scaled_within             min..max of the policy by which the last change was made, and a digest of its schedules
+    scaled_within             min..max of the policy by which the last change was made, with a digest of its schedules,
+                              and of the last policy with others before it
     service, name             the owner: the service, and the worker's name when it was last written
 
 Timestamps are milliseconds of Redis' own clock. In a write, NOW stands for the time at which the script runs.

@@ -276,7 +276,7 @@
     const tabled = () => {
       if (!details.open) return;
       const shown = all[0].map((at, place) => [at, place]).filter(([at]) => at >= from && at <= to).slice(-400).reverse();
-      rows.replaceChildren(...shown.map(([when, place]) => el("tr", {}, el("th", {scope: "row"}, short(when)), [all[2], all[3], all[1], all[8], all[4], all[5], all[6]].map((column, which) => el("td", {}, column[place] === null || column[place] === undefined ? "–" : which === 3 ? words(column[place]) : number(column[place]), which === 6 && all[7][place] !== null ? ` (shadow ${number(all[7][place])})` : ""))))));
+      rows.replaceChildren(...shown.map(([when, place]) => el("tr", {}, el("th", {scope: "row"}, short(when)), [all[2], all[3], all[1], all[8], all[4], all[5], all[6]].map((column, which) => el("td", {}, column[place] === null || column[place] === undefined ? "–" : which === 3 ? words(column[place]) : number(column[place]), which === 6 && all[7][place] != null ? ` (shadow ${number(all[7][place])})` : "")))));
     };
     const merged = () => {
       const found = [[], [], [], [], [], [], [], [], []], end = now();
