@@ -192,7 +192,7 @@ def test_a_step_may_be_told_again_if_it_could_not_be_written_down_the_first_time
 ) -> None:
     record = kept()
     first = [charge(40.0, 60.0, step=1)] if is_written else []
-    record.charges = [charge(30.0, 40.0), *first, charge(50.0, 80.0, step=1)]
+    record.charges = [charge(30.0, 40.0), *first, charge(50.0, 80.0, step=1), charge(60.0, 100.0, step=1)]
     record.told = [told_step(40.1), told_step(50.1)]
     assert (violations(record) == []) is is_fine
 

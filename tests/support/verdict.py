@@ -487,7 +487,9 @@ def _told(record: Record) -> Iterator[str]:
         scope, step = one.ident.split()[0], int(one.ident.split()[-1])
         again = next((later for later in record.told[index + 1 :] if later.ident == one.ident), None)
         if again is None or not any(
-            abs(charge.at - one.at) <= _LAG_S and charge.told.get(scope, 0) == step and not _is_of(charge, again)
+            one.at - _LAG_S <= charge.at <= min(one.at + _LAG_S, again.at)
+            and charge.told.get(scope, 0) == step
+            and not _is_of(charge, again)
             for charge in record.charges
         ):
             continue  # it may not have been written, and then the next pass tells it
@@ -497,7 +499,7 @@ def _told(record: Record) -> Iterator[str]:
 
 def _is_of(charge: Charge, told: StepTold) -> bool:
     """Whether it was written in the pass that told this."""
-    return charge.who == told.who and abs(charge.at - told.at) <= _LOOK_S
+    return charge.who == told.who and abs(charge.at - told.at) <= _ONE_LOOK_S
 
 
 def _lost(record: Record) -> list[float]:
