@@ -19,6 +19,8 @@ _OUTSIDE_S = 0.01
 """How often it is looked whether a thread has ended; real."""
 _LEAST_S = 1e-6
 """Any wait is that long, or one for less than the clock can count would go on for ever."""
+_MOST_AT_ONCE = 10_000
+"""Turns of the loop at one time: aiohttp sets a timer for `now` again and again, until it is later than that."""
 
 
 class IdleLoop(asyncio.SelectorEventLoop):
@@ -59,6 +61,7 @@ class _Idle(selectors.BaseSelector):
     def __init__(self, loop: IdleLoop) -> None:
         self._loop = loop
         self._real = selectors.DefaultSelector()
+        self._turns = 0
         with socket.create_server(("127.0.0.1", 0)) as server:
             self._sender = socket.create_connection(server.getsockname())
             self._sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -67,6 +70,9 @@ class _Idle(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = self._real.select(0)
         if events or (timeout is not None and timeout <= 0):
+            self._turns = 0 if events else self._turns + 1
+            if self._turns >= _MOST_AT_ONCE:
+                self._pass(_LEAST_S)
             return events
         self._let_everything_arrive()
         events = self._real.select(0)
@@ -74,8 +80,12 @@ class _Idle(selectors.BaseSelector):
             return events
         if timeout is None or self._loop.threads:
             return self._real.select(None if timeout is None else _OUTSIDE_S)
-        self._loop.now += max(timeout, _LEAST_S)
+        self._pass(max(timeout, _LEAST_S))
         return []
+
+    def _pass(self, seconds: float) -> None:
+        self._turns = 0
+        self._loop.now += seconds
 
     def _let_everything_arrive(self) -> None:
         """What was sent before this byte is there when the byte is."""
