@@ -42,7 +42,7 @@ class Pauses:
     def kept_s(self) -> float | None:
         """As pauses.learned()."""
         if self._cost is not None:
-            self._kept_s, self._cost = pauses.learned(self._ascending, self._cost), None
+            self._kept_s, self._cost = pauses.learned(self._ascending, self._cost, self._kept_s or 0.0), None
         return self._kept_s
 
 
