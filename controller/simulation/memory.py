@@ -26,10 +26,11 @@ _FOREVER = float("inf")
 class Memory:
     """The memory of one worker's policy, with its schedules. All times are in seconds.
 
-    service: how long jobs take, where the policy does not say it.
+    interval: between two polls. service: how long jobs take, where the policy does not say it.
     """
 
     policy: WorkerPolicy
+    interval: float
     learns: bool = field(init=False)
     """Whether pauses decide how long a worker stays."""
     service: ServiceTime | None = None
@@ -76,7 +77,7 @@ class Memory:
         self._add(first, last, recommended)
         if polls is not None:
             first, last = polls
-            before = first if last > first or wakes is not None else self._polled_at
+            before = last - self.interval if last > first else self._polled_at
             self._apart_s = 0.0 if before is None else last - before
             self._polled_at = last
 
@@ -98,11 +99,11 @@ class Memory:
         stays = kept(self._needed, self.window, between, now=now, unbroken_since=0.0, tolerance=tolerance)
         return 0 if stays is None else stays.worker
 
-    def stays_until(self, now: float, recommended: int, configured: int, interval: float) -> float:
+    def stays_until(self, now: float, recommended: int, configured: int) -> float:
         """Until when the highest worker was needed too short a time ago to be removed."""
         at = now
         if recommended < configured:
-            began = -window_tolerance(interval)
+            began = -window_tolerance(self.interval)
             at = next((one.at for one in reversed(self._needed) if one.replicas >= configured), began)
         return at + self.window(configured)
 

@@ -237,7 +237,7 @@ class OwnPolicy:
 
     def __post_init__(self) -> None:
         self._written = self.policy
-        given, self._memory = self.policy.service_time, Memory(self.policy)
+        given, self._memory = self.policy.service_time, Memory(self.policy, self.interval)
         self._slo = self.policy.slo
         self._measures = self.policy.target_wait is not None and given is None
         self._learns, self._remembers = self._memory.learns, self._memory.is_in_use
@@ -287,7 +287,7 @@ class OwnPolicy:
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
         if self._remembers:
-            self.down_at = max(memory.stays_until(now, recommended, configured, self.interval), self._down_open)
+            self.down_at = max(memory.stays_until(now, recommended, configured), self._down_open)
         if desired == configured:
             is_wanted = self._within(recommended) == configured
             is_held = up and down and not self._remembers and some_run

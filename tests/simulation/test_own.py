@@ -28,6 +28,7 @@ from controller.policy import WorkerPolicy
 from controller.simulation.account import Done
 from controller.simulation.contenders import own_worker
 from controller.simulation.fleet import Platform
+from controller.simulation.memory import Memory
 from controller.simulation.own import OwnPolicy, Part, parts_of
 from controller.simulation.scaler import View
 from controller.simulation.workload.jobs import Job
@@ -178,6 +179,15 @@ def test_what_is_left_out_changes_nothing(
     whole = run(Sleepless(OwnPolicy(policy, interval, wake)), jobs, platform, cap=cap, until=until)
     short = run(OwnPolicy(policy, interval, wake), jobs, platform, cap=cap, until=until, chunk=chunk)
     assert short.outcome == whole.outcome
+
+
+def test_a_poll_that_was_left_out_between_wake_ups_is_an_interval_after_the_one_before_it() -> None:
+    """Then a look that is 700 ms older than the window still counts, as after a poll that was made."""
+    policy = own_worker({"max_replicas": 2, "target_wait": "20s", "scale_down": {"idle_off": "30s"}})
+    memory = Memory(policy, 10.0)
+    memory.note(0.0, 2, is_poll=True)
+    memory.passed(1, (10.0, 10.0), (7.0, 12.0))
+    assert memory.staying(30.7, 0, 2, 2) == 2
 
 
 SOON = [
