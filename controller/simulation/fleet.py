@@ -82,7 +82,7 @@ class Fleet:
     _quiet_until: float = 0.0
     _woken_at: float = -NEVER
     _has_begun: bool = False
-    """A worker started since the last look, and the scaler measures start times."""
+    """A worker started since the last poll, and the scaler measures start times."""
     _is_amid: bool = False
     """Jobs that no look has seen arrived at `_now`, and more with the same time may follow."""
     _now: float = 0.0
@@ -156,6 +156,9 @@ class Fleet:
                     due, first = self._caught_up(due, now, quiet, (first, woken)), NEVER
                 wish = None
                 if now < self._next_change and (now == due or now == wake):  # noqa: PLR1714, SIM109  # a tuple is slower
+                    if now == due and self._is_to_measure(now):
+                        self._measure(now)
+                        calm, up_at, down_at, quiet_until = scaler.calm, scaler.up_at, scaler.down_at, self._quiet_until
                     wish = calm.get((len(waiting), len(events) - no_jobs, leavers))
                     if now >= min(_held_until(wish, configured, up_at, down_at), quiet_until):
                         wish = None
@@ -302,14 +305,23 @@ class Fleet:
         shall_look = self.account.series is not None or self._has_begun
         self._quiet_until = 0.0 if shall_look else min(self._next_change, self.scaler.learn_at)
 
+    def _is_to_measure(self, now: float) -> bool:
+        return self._has_begun or now >= self.scaler.learn_at
+
+    def _measure(self, now: float) -> None:
+        """What a poll measures before it decides; then it may be left out like any other."""
+        if now >= self.scaler.learn_at:
+            self.scaler.learn(self.account.fresh(), now, self._configured)
+        if self._has_begun:
+            self._has_begun = False
+            self.scaler.time_start(now, self._configured, self._configured - len(self._starting))
+        self._plan_quiet()
+
     def _look(self, now: float, arrival: float) -> None:
         waiting, scaler, seen, configured = self._waiting, self.scaler, self._seen, self._configured
         notified = now < self._due
-        if now >= scaler.learn_at and not notified:
-            scaler.learn(self.account.fresh(), now)
-        if not notified:
-            self._has_begun = False
-            self._plan_quiet()
+        if not notified and self._is_to_measure(now):
+            self._measure(now)
         seen.now, seen.configured, seen.notified, seen.leaving = now, configured, notified, self._leavers
         seen.waiting, seen.busy = len(waiting), len(self._events) - 1 - len(self._given_back)
         seen.running = configured - len(self._starting)

@@ -115,6 +115,10 @@ class Memory:
             known = self._windows[worker] = self._cost().unlearned_s if learned is None else learned
         return known
 
+    def knows(self, worker: int) -> bool:
+        """Whether window() is what it was when it was last asked for."""
+        return self._windows[worker] is not None
+
     def learn(self, now: float) -> None:
         """Learns from the pauses if the last time is long enough ago; else what is not learned yet may have changed."""
         if pauses.is_due(self._learned_at, now):

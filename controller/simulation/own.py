@@ -266,8 +266,6 @@ class OwnPolicy:
         if now >= self._hour_ends or self._slo is not None or seen.draining_s != self._given.draining_s:
             self._prepare(seen)
         memory = self._memory
-        if memory.start is not None and not seen.notified:
-            memory.time_start(configured, seen.running, now)
         parts = self._parts(seen) if seen.parts else ()
         key = seen.waiting, seen.busy, seen.leaving
         if self.calm.get(key) == configured:
@@ -286,9 +284,8 @@ class OwnPolicy:
         desired = self._answers.get(inputs)
         if desired is None:
             desired = self._answers[inputs] = self._planned(inputs)
-        if self._remembers:
-            self.down_at = max(memory.stays_until(now, recommended, configured), self._down_open)
         if desired == configured:
+            self._stay(now, recommended, configured)
             is_wanted = self._within(recommended) == configured
             is_held = up and down and not self._remembers and some_run
             self.settled = (is_wanted or is_held) and not self._may_be_late(seen.waiting)
@@ -318,7 +315,7 @@ class OwnPolicy:
         if self._remembers:
             self._memory.passed(wanted, polls, wakes)
 
-    def learn(self, finished: Iterable[Done], now: float) -> None:
+    def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
         """Measures the time per job of the finished ones, and for how long workers that are not needed stay."""
         if now < self._learn_due:  # another hour begins
             self._early += finished if self._measures or self._learns else ()
@@ -337,9 +334,22 @@ class OwnPolicy:
                 self._promise_more(self._slo, now)
         if self._learns:
             self._memory.learn(now)
+            self._check_down_at(configured)
+        if self._slo is not None:
+            self._count_at_max(configured, now)
         self._early.clear()
         self._learn_due = now + _MEASURE_AGAIN_S if self._measures or self._learns else math.inf
         self._look_at_all()
+
+    def time_start(self, now: float, configured: int, running: int) -> None:
+        """As Scaler says."""
+        self._memory.time_start(configured, running, now)
+        self._check_down_at(configured)
+
+    def _check_down_at(self, configured: int) -> None:
+        """Where the worker that goes next may stay for another time now, the next look that could remove it is made."""
+        if not self._memory.knows(configured):
+            self.down_at = 0.0
 
     def _measured(self, finished: list[Done], now: float) -> ServiceTime | None:
         """The time per job; of several queues, that of each, and the longest of them for the whole."""
@@ -472,8 +482,14 @@ class OwnPolicy:
                 self._memory.time_start(desired, seen.running, answered)  # the change is made at once
             self._last_up, self.up_at = answered, answered + self.policy.scale_up.cooldown
         self._down_open = max(self._down_open, answered + self.policy.scale_down.cooldown)
-        self.down_at = 0.0 if self._remembers else self._down_open
+        self._stay(now, recommended, desired)
         return desired
+
+    def _stay(self, now: float, recommended: int, configured: int) -> None:
+        """Sets before which time no worker can go."""
+        self.down_at = self._down_open
+        if self._remembers:
+            self.down_at = max(self._memory.stays_until(now, recommended, configured), self._down_open)
 
     def _planned(self, inputs: Inputs) -> int:
         """The count that a pass would request now; the configured one if it would hold."""

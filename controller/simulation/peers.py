@@ -30,7 +30,10 @@ class _Rule:
     def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         """A look that is left out would have changed nothing."""
 
-    def learn(self, finished: Iterable[Done], now: float) -> None:
+    def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
+        """They do not."""
+
+    def time_start(self, now: float, configured: int, running: int) -> None:
         """They do not."""
 
 

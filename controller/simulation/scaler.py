@@ -67,5 +67,8 @@ class Scaler(Protocol):
         polls, wakes: the first and the last that a poll and that a new job would have caused.
         """
 
-    def learn(self, finished: Iterable[Done], now: float) -> None:
+    def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
         """Takes the jobs that ended since the last call."""
+
+    def time_start(self, now: float, configured: int, running: int) -> None:
+        """A poll sees for the first time that workers have started; only if it `times_starts`."""

@@ -105,7 +105,10 @@ class Scripted:
     def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         raise AssertionError("it is never settled")
 
-    def learn(self, finished: Iterable[Done], now: float) -> None:
+    def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
+        """Nothing."""
+
+    def time_start(self, now: float, configured: int, running: int) -> None:
         """Nothing."""
 
 
@@ -133,9 +136,12 @@ class Sleepless:
     def passed(self, wanted: int, polls: Span, wakes: Span) -> None:
         raise AssertionError("nothing was left out")
 
-    def learn(self, finished: Iterable[Done], now: float) -> None:
-        self.inner.learn(finished, now)
+    def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
+        self.inner.learn(finished, now, configured)
         self.learn_at = self.inner.learn_at
+
+    def time_start(self, now: float, configured: int, running: int) -> None:
+        self.inner.time_start(now, configured, running)
 
 
 @st.composite

@@ -94,7 +94,7 @@ class Sleeper(Sleepless):
             self._remember_change(now, seen.configured, desired)
         return desired
 
-    def learn(self, finished: Iterable[Done], now: float) -> None:
+    def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
         finished = list(finished)
         assert all(end <= now for end, _, _, _ in finished)
         self.services += [job[1] for _, _, job, _ in finished]
@@ -106,7 +106,7 @@ class Sleeper(Sleepless):
             cost = cost_of_a_wrong_stop(self.own.policy, None, history.start_up_s, history.load)
             each = [self._pauses(worker) for worker in range(1, self.own._written.highest_max + 1)]
             self.kept_s, self.learned_at = tuple(learned(sorted(one), cost) for one in each), now
-        Sleepless.learn(self, finished, now)
+        Sleepless.learn(self, finished, now, configured)
 
     def _pauses(self, worker: int) -> list[float]:
         """The times between two needs of a worker with a poll in between that did not need it."""
@@ -283,9 +283,9 @@ def test_a_start_is_timed_by_the_first_look_that_could_see_it() -> None:
 
 def test_the_service_time_is_measured_each_minute_though_nothing_happens() -> None:
     class Learner(OwnPolicy):
-        def learn(self, finished: Iterable[Done], now: float) -> None:
+        def learn(self, finished: Iterable[Done], now: float, configured: int) -> None:
             times.append(now)
-            OwnPolicy.learn(self, finished, now)
+            OwnPolicy.learn(self, finished, now, configured)
 
     times: list[float] = []
     policy = own_worker({"max_replicas": 3, "target_wait": "20s", "scale_down": {"idle_off": "60s"}})
