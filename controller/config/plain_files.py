@@ -15,6 +15,15 @@ _KINDS = (
     (stat.S_ISSOCK, "is a socket, not a file; name a file"),
 )
 
+_PACKED = (
+    (b"\x1f\x8b", "gzip", "gzip -d"),
+    (b"BZh", "bzip2", "bzip2 -d"),
+    (b"\xfd7zXZ\0", "xz", "xz -d"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
+    (b"PK\x03\x04", "zip", "unzip"),
+)
+"""How a compressed file begins, what it was compressed with, and what unpacks it."""
+LONGEST_MARK = max(len(mark) for mark, _, _ in _PACKED)
 _LONGEST_NAME = 300
 
 
@@ -78,12 +87,24 @@ def read(path: Path, most: int, *, missing: str) -> bytes:
     return data or b""
 
 
+def refuse_packed(start: bytes) -> None:
+    """start: at least the first LONGEST_MARK bytes of a file.
+
+    Raises:
+        CannotReadError: the file is compressed.
+    """
+    for mark, name, command in _PACKED:
+        if start.startswith(mark):
+            raise CannotReadError(f"is compressed with {name}; unpack it, with `{command} FILE`, and name the result")
+
+
 def text_of(data: bytes) -> str:
     """Of a file in UTF-8.
 
     Raises:
-        CannotReadError: it is in another encoding.
+        CannotReadError: it is in another encoding, or compressed.
     """
+    refuse_packed(data)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
         raise CannotReadError("is UTF-16 or UTF-32; save it as UTF-8")
     try:

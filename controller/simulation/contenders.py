@@ -64,6 +64,8 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
     if name in KINDS:
         return _built_in(text, KINDS[name], common)
     path = Path(text)
+    if ".csv" in path.suffixes:
+        raise _wrong(text, f"is a trace by its name, and not a policy; write --trace {text}")
     if not is_there(path) and _BUILT_IN.fullmatch(text) and "." not in text:
         near = difflib.get_close_matches(name, KINDS, n=1)
         fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"

@@ -385,6 +385,10 @@ def test_a_bad_trace_is_one_message_with_file_and_line(
         (("simulate", "nothing.yaml"), "there is no such file"),
         (("simulate", "kedda:target=3"), "did you mean keda?"),
         (("simulate", "x" * 5000), "is neither a file nor a built-in policy"),
+        (
+            ("simulate", "jobs.csv.gz"),
+            "jobs.csv.gz: is a trace by its name, and not a policy; write --trace jobs.csv.gz",
+        ),
         (("simulate", "static:" + "9" * 5000), "must be a whole number"),
         (("simulate", "keda:goal=3"), "there are max, target"),
         (("simulate", "static:many"), "must be a whole number"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import socket
 import subprocess
@@ -85,6 +88,28 @@ def test_a_policy_that_is_no_file_is_refused_and_not_waited_for(path: object, wo
 def test_a_file_in_another_encoding_says_where_and_what_to_do(data: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_bytes(data)
     assert words in refused(tmp_path / "policy.yaml")
+
+
+PACKED = {
+    "gzip": gzip.compress(b"t\n0\n"),
+    "bzip2": bz2.compress(b"t\n0\n"),
+    "xz": lzma.compress(b"t\n0\n"),
+    "zstd": bytes.fromhex("28b52ffd0400210000740a300a"),
+    "zip": b"PK\x03\x04\x14\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_compressed_file_says_so_and_how_to_unpack_it_but_a_trace_may_be_gzipped(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(PACKED[name])
+    words = f"file: is compressed with {name}; unpack it, with `{'unzip' if name == 'zip' else f'{name} -d'} FILE`"
+    assert words in refused(path)
+    if name == "gzip":
+        assert len(list(read_trace(path).jobs())) == 1
+    else:
+        with pytest.raises(ConfigurationError, match=f"is compressed with {name}; unpack it"):
+            read_trace(path)
 
 
 def test_a_trace_that_is_none_is_not_waited_for_either(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import IO, NoReturn
 
-from controller.config.plain_files import CannotReadError, in_words, opened, shown
+from controller.config.plain_files import LONGEST_MARK, CannotReadError, in_words, opened, refuse_packed, shown
 from controller.core import units
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
@@ -133,11 +133,13 @@ class _Trace:
     @contextmanager
     def _file(self) -> Iterator[IO[bytes]]:
         with opened(self.path, missing="name a trace, CSV or gzipped CSV") as file:
-            if file.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
-                yield file
-            else:
+            start = file.peek(LONGEST_MARK)
+            if start.startswith(_GZIP):
                 with gzip.GzipFile(fileobj=file) as plain, io.BufferedReader(plain) as lines:
                     yield lines
+            else:
+                refuse_packed(start)
+                yield file
 
     def refusal(self, text: str) -> ConfigurationError:
         return ConfigurationError([Problem(shown(self.path), text)])
