@@ -116,14 +116,14 @@ class Expectation:
         yield "DEPTH UP TO" if self.worker.target_wait is None else "WAITING UP TO", "WORKERS", "A JOB WAITS UP TO"
         for implied in implied_waits(self.worker, self.service_s):
             depth = "any" if implied.up_to is None else f"{implied.up_to:,}"
-            wait = "longer, as the depth grows"
-            if implied.up_to is not None:
-                wait = self._without_a_worker if implied.wait_s is None else in_words(implied.wait_s)
+            wait = "longer, as the depth grows" if implied.up_to is None else self._in_words(implied.wait_s)
             yield depth, str(implied.replicas), wait
 
-    @property
-    def _without_a_worker(self) -> str:
-        return "for ever" if self.worker.max_wait is None else f"{in_words(self.worker.max_wait)} (max_wait)"
+    def _in_words(self, wait_s: float | None) -> str:
+        most = self.worker.max_wait
+        if most is not None and (wait_s is None or wait_s > most):
+            return f"{in_words(most)} (max_wait)"
+        return "for ever" if wait_s is None else in_words(wait_s)
 
     def as_object(self) -> dict[str, Any]:
         """For --json."""

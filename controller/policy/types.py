@@ -72,16 +72,20 @@ class Share(Quantity):
         return as_share(self)
 
 
-def _share(value: object) -> Share:
+def _as_share(value: object) -> Share:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise PydanticCustomError("share", "is not a share; write 10% or 0.1")
     try:
-        share = share_of(value) if isinstance(value, str) else float(value)
+        return Share(share_of(value) if isinstance(value, str) else float(value))
     except ValueError as problem:
         raise PydanticCustomError("share", "{text}", {"text": str(problem)}) from None
+
+
+def _share(value: object) -> Share:
+    share = _as_share(value)
     if not 0 <= share < 1:
         raise PydanticCustomError("share", "is not between 0% and 100%; 10 percent is written 10% or 0.1")
-    return Share(share)
+    return share
 
 
 def _not_blank(value: str) -> str:
@@ -131,9 +135,9 @@ class IfUnset:
 
 
 def _promised(value: object) -> Share:
-    share = _share(value)
+    share = _as_share(value)
     if not _LEAST_PROMISED <= round(share, 9) <= _MOST_PROMISED:  # 99.9 / 100 is a little more than 0.999
-        raise PydanticCustomError("share", "is not between 50% and 99.9%")
+        raise PydanticCustomError("share", "is not between 50% and 99.9%; 99 percent is written 99% or 0.99")
     return share
 
 

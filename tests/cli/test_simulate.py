@@ -229,6 +229,16 @@ def test_check_says_up_to_which_depth_each_count_of_jobs_per_worker_lasts(run: R
     assert "2 0 5 min (max_wait)" in [" ".join(line.split()) for line in run("check", path).out.splitlines()]
 
 
+def test_check_says_where_max_wait_is_shorter_than_the_wait_that_a_tier_implies(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "tiers.yaml"
+    tiers = "[{up_to: 0, replicas: 0}, {up_to: 10, replicas: 1}, {up_to: 30, replicas: 2}, {replicas: 4}]"
+    path.write_text(
+        f"workers: {{w: {{service: s, queue: {{table: jobs}}, max_replicas: 4, max_wait: 200s, tiers: {tiers}}}}}"
+    )
+    rows = [" ".join(line.split()) for line in run("check", path, "--service-time", "20s").out.splitlines()]
+    assert {"10 1 3 min", "30 2 3 min 20 s (max_wait)"} <= set(rows)
+
+
 def test_tune_replaces_jobs_per_worker_and_keeps_max_wait(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "each.yaml"
     keys = "max_replicas: 3, per_worker: 5, activation: 3, tolerance: 10%, max_wait: 5m"

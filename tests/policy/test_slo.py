@@ -26,8 +26,12 @@ ALONE = "and only one of them can set the number of workers; keep one"
         ),
         (("slo: {wait: 60, share: 99%}",), "6: workers.a.slo.wait: 60 is not a duration; write 500ms, 30s, 2m or 1h"),
         (("slo: {wait: 60s, share: 49%}",), "6: workers.a.slo.share: '49%' is not between 50% and 99.9%"),
+        (("slo: {wait: 60s, share: 100%}",), "6: workers.a.slo.share: '100%' is not between 50% and 99.9%"),
         (("slo: {wait: 60s, share: 99.95%}",), "6: workers.a.slo.share: '99.95%' is not between 50% and 99.9%"),
-        (("slo: {wait: 60s, share: 99}",), "6: workers.a.slo.share: 99 is not between 0% and 100%; 10 percent is"),
+        (
+            ("slo: {wait: 60s, share: 99}",),
+            "6: workers.a.slo.share: 99 is not between 50% and 99.9%; 99 percent is written 99%",
+        ),
         (("slo: {wait: 60s, share: most}",), "6: workers.a.slo.share: 'most' is not a share; write 10% or 0.1"),
         (("slo: {wait: 60s}",), "6: workers.a.slo.share: is missing"),
         (
