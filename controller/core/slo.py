@@ -72,7 +72,7 @@ class Tally(NamedTuple):
 
 
 def _within(spans: Sequence[tuple[float, float]], since: float, until: float) -> float:
-    return sum(max(0.0, min(until, end) - max(since, begin)) for begin, end in spans)
+    return sum([min(until, end) - max(since, begin) for begin, end in spans if begin < until and end > since])
 
 
 @dataclass(frozen=True, slots=True)
