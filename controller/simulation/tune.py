@@ -57,8 +57,8 @@ _MOST_OVER_WEEKS = 2_000_000
 """Jobs simulated to rank by weeks, for all candidates together: about 20 s."""
 _AT_ONCE, _LEAST_RANKED = 4, 8
 
-Searched = Callable[[int, int], None]
-"""Called with the number of candidates tried, and with their total."""
+Searched = Callable[[float, float], None]
+"""Called with how much is done and with how much there is, in seconds simulated for one policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +162,14 @@ def search(old: tuple[Policy, WorkerPolicy], workload: Workload, asked: Search, 
         raise ConfigurationError([Problem(workload.name, words)])
     if measured.jobs > asked.most_jobs:
         seen = first(seen, measured.last * asked.most_jobs / measured.jobs)
-    trial = _Trial(old, replace(asked, job_time=asked.job_time.of(measured, workload)))
-    trial.run_all(seen, progress)
     week_s = min(WEEK_S, _MOST_A_WEEK * (seen.span_s or WEEK_S) / min(measured.jobs, asked.most_jobs))
+    meter = _Meter(progress, left=_AT_ONCE * asked.weeks * week_s + 2 * (unseen.span_s or 0.0))
+    trial = _Trial(old, replace(asked, job_time=asked.job_time.of(measured, workload)), meter)
+    trial.run_all(seen)
     weeks = _weeks(seen, week_s, asked)
     best, on_seen, over_weeks, ranked = trial.ranked_over(weeks, week_s)
-    held_out = compare(unseen, [trial.contender("found", best), _as_it_is(old, asked)], asked.setting).figures
+    held_out = meter.compare(unseen, [trial.contender("found", best), _as_it_is(old, asked)], asked.setting)
+    meter.finish()
     return Found(
         goal=asked.goal,
         candidate=best,
@@ -195,31 +197,51 @@ def _weeks(seen: Workload, week_s: float, asked: Search) -> list[Workload]:
     return [week for week in drawn if next(week.jobs(), None) is not None]
 
 
+@dataclass(slots=True)
+class _Meter:
+    """Tells how much of the work is done, in seconds simulated for one policy. left: what is expected to follow."""
+
+    tells: Searched
+    done: float = 0.0
+    left: float = 0.0
+
+    def compare(self, jobs: Workload, few: Sequence[Contender], setting: Setting) -> Sequence[Figures]:
+        """The figures of each on these jobs."""
+        each = jobs.span_s or 0.0
+        begun, expected = self.done, self.done + max(self.left, len(few) * each)
+        told = compare(jobs, few, setting, lambda at: self.tells(begun + len(few) * min(at, each), expected))
+        self.done = begun + len(few) * each
+        self.left = expected - self.done
+        return told.figures
+
+    def finish(self) -> None:
+        self.tells(self.done, self.done)
+
+
 class _Trial:
     """The candidates tried, with their figures."""
 
-    def __init__(self, old: tuple[Policy, WorkerPolicy], asked: Search) -> None:
+    def __init__(self, old: tuple[Policy, WorkerPolicy], asked: Search, meter: _Meter) -> None:
         """asked.job_time has the mean of the jobs of the search."""
-        self.asked = asked
+        self.asked, self.meter = asked, meter
         self.results: list[tuple[Candidate, Figures]] = []
         self._policy, self._worker = old
 
-    def run_all(self, jobs: Workload, progress: Searched) -> None:
+    def run_all(self, jobs: Workload) -> None:
         """First candidates that are far apart, then waits around the two best, and then more keys for the two best."""
         job_time = self.asked.job_time
         far_apart = list(coarse(self._worker, job_time, self.asked.form, self.asked.goal.wait_s))
-        self.run(jobs, far_apart, progress, len(far_apart) * 4 // 3)
+        self.meter.left += len(far_apart) * 4 / 3 * (jobs.span_s or 0.0)
+        self.run(jobs, far_apart)
         for around in (partial(closer, job_time=job_time), with_more):
-            few = list(around(self.ranked()[:2], worker=self._worker))
-            self.run(jobs, few, progress, len(self.results) + len(few))
+            self.run(jobs, list(around(self.ranked()[:2], worker=self._worker)))
 
-    def run(self, jobs: Workload, candidates: Sequence[Candidate], progress: Searched, of: int) -> None:
+    def run(self, jobs: Workload, candidates: Sequence[Candidate]) -> None:
         """Several candidates share one pass over the jobs."""
         for start in range(0, len(candidates), 8):
             few = candidates[start : start + 8]
-            compared = compare(jobs, [self.contender("", candidate) for candidate in few], self.asked.setting)
-            self.results += zip(few, compared.figures, strict=True)
-            progress(len(self.results), max(of, len(self.results)))
+            figures = self.meter.compare(jobs, [self.contender("", one) for one in few], self.asked.setting)
+            self.results += zip(few, figures, strict=True)
 
     def ranked(self) -> list[tuple[Candidate, Figures]]:
         """By the jobs of the search, the best first."""
@@ -242,7 +264,7 @@ class _Trial:
         tried: list[tuple[int, int, list[Figures]]] = []
         for start in range(0, len(able), _AT_ONCE):
             few = [self.contender("", candidate) for candidate, _ in able[start : start + _AT_ONCE]]
-            by_week = [compare(week, few, self.asked.setting).figures for week in weeks]
+            by_week = [self.meter.compare(week, few, self.asked.setting) for week in weeks]
             for number in range(len(few)):
                 figures = [one[number] for one in by_week]
                 met = sum(self.asked.goal.is_met_by(one) for one in figures)

@@ -14,7 +14,7 @@ from controller.core.problems import ConfigurationError
 from controller.policy import WorkerPolicy, load_policy
 from controller.simulation import candidates, tune
 from controller.simulation.candidates import JobTime, coarse
-from controller.simulation.comparison import Comparison, Contender, Setting, compare
+from controller.simulation.comparison import Comparison, Contender, Progress, Setting, compare
 from controller.simulation.contenders import Common, own_worker, read_worker
 from controller.simulation.fleet import Platform
 from controller.simulation.requests import Requests
@@ -89,12 +89,12 @@ def search_anew(
     weeks: int = 0,
     job_time: JobTime | None = None,
 ) -> Found:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[float, float]] = []
     asked = Search(goal, SETTING, form=form, weeks=weeks, job_time=job_time or JobTime("it was not asked"))
-    result = search(read_worker(file, None, {}), jobs, asked, lambda tried, of: told.append((tried, of)))
-    assert told == sorted(told)
-    assert all(tried <= of for tried, of in told)
-    assert told[-1] == (result.tried, result.tried)
+    result = search(read_worker(file, None, {}), jobs, asked, lambda done, of: told.append((done, of)))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert all(done < of for done, of in told[:-1])  # the bar is full at the end, also where weeks follow the search
+    assert told[-1][0] == told[-1][1]
     return result
 
 
@@ -296,8 +296,8 @@ def test_what_is_held_out_is_not_searched_on(file: Path) -> None:
 def test_no_candidate_ever_sees_what_is_held_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[tuple[bool, int]] = set()
 
-    def watched(jobs: Workload, contenders: Sequence[Contender], setting: Setting) -> Comparison:
-        compared = compare(jobs, contenders, setting)
+    def watched(jobs: Workload, contenders: Sequence[Contender], setting: Setting, tells: Progress) -> Comparison:
+        compared = compare(jobs, contenders, setting, tells)
         seen.add((contenders[0].name == "", compared.jobs))
         return compared
 
@@ -406,7 +406,8 @@ def test_candidates_are_ranked_by_the_share_of_weeks_in_which_they_meet_the_goal
     best = found(file, goal, form="tiers", weeks=4)
     assert (best.is_met, len(best.weeks)) == (True, 4)
     seen, _ = halves(EASY)
-    trial = tune._Trial(read_worker(file, None, {}), Search(goal, SETTING, job_time=best.job_time))
+    meter = tune._Meter(lambda _, __: None)
+    trial = tune._Trial(read_worker(file, None, {}), Search(goal, SETTING, job_time=best.job_time), meter)
     both = [trial.contender("", one.candidate) for one in (cheapest, best)]
     weeks = [first(resampled(seen, seed), best.week_s) for seed in (1, 2, 3, 4)]
     by_week = [compare(week, both, SETTING).figures for week in weeks]
