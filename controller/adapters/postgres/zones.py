@@ -31,7 +31,11 @@ _TOLERANCE_S = 300.0
 _MOST_ROWS = 200
 _CLEARLY = 4
 """A zone is chosen if over 4 times as many rows contradict each other zone."""
-_A_ZONE = re.compile(r"""(?:AT\s+TIME\s+ZONE\s+'([^']+)'|timezone\('([^']+)')""", re.IGNORECASE)
+_A_ZONE = re.compile(
+    r"""(?:AT\s+TIME\s+ZONE\s+|timezone\()'(?P<zone>[^']+)'(?P<is_interval>::interval)?""", re.IGNORECASE
+)
+_HOURS = re.compile(r"\s*([+-]?)(\d+(?:\.\d*)?)\s*")
+_INTERVAL = re.compile(r"(?:INTERVAL\s+')?([+-]?)(\d+):(\d+)(?::\d+)?'?", re.IGNORECASE)
 _NOW = re.compile(
     r"\b(?:now|transaction_timestamp|statement_timestamp|clock_timestamp)\(\)|\bCURRENT_TIMESTAMP\b|\bLOCALTIMESTAMP\b"
     r"|'now'::",
@@ -108,7 +112,10 @@ async def candidates(shape: Shape, ask: Ask) -> Candidates:
     Raises:
         psycopg.Error: a query failed.
     """
-    rows = await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
+    rows = [
+        (zone_of_setting(setting), is_writer)
+        for setting, is_writer in await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
+    ]
     names = list(dict.fromkeys(name for name, _ in rows))
     values = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(name)) for name in names)
     zones = sql.SQL("(VALUES {}) AS z(name)").format(values)
@@ -119,12 +126,44 @@ async def candidates(shape: Shape, ask: Ask) -> Candidates:
     return Candidates((UTC, *(name for name in names if offsets[name])), local)
 
 
+def zone_of_setting(setting: str) -> str:
+    """The zone of a session with this TimeZone, as timezone() takes it.
+
+    SET timezone = 5 and SET TIME ZONE INTERVAL '05:30' are east of Greenwich; timezone('5', …) would be west of it.
+    """
+    hours = _HOURS.fullmatch(setting)
+    if hours is not None:
+        return _at_offset(hours[1], round(float(hours[2]) * 3600))
+    interval = _INTERVAL.fullmatch(setting) if setting.upper().startswith("INTERVAL") else None
+    return setting if interval is None else _of_interval(interval)
+
+
+def _of_interval(interval: re.Match[str]) -> str:
+    sign, hours, minutes = interval.groups()
+    return _at_offset(sign, int(hours) * 3600 + int(minutes) * 60)
+
+
+def _at_offset(sign: str, east_s: int) -> str:
+    """A zone so many seconds east, or west if the sign is "-"."""
+    if east_s == 0:
+        return UTC
+    here, there = ("-", "+") if sign == "-" else ("+", "-")
+    hours, rest = divmod(east_s, 3600)
+    if rest == 0 and hours <= 12:  # both signs exist up to there
+        return f"Etc/GMT{there}{hours}"
+    text = f"{hours:02}:{rest // 60:02}"
+    return f"<{here}{text}>{there}{text}"
+
+
 def by_default(column: Column, known: Candidates) -> Verdict | None:
     """The zone by the column's default; None if the default does not show it."""
     text = column.default or ""
     named = _A_ZONE.search(text)
     if named is not None:
-        zone = named[1] or named[2]
+        zone = named["zone"]
+        if named["is_interval"]:
+            interval = _INTERVAL.fullmatch(zone)
+            return None if interval is None else Verdict(_of_interval(interval), Rank.DEFAULT)
         return Verdict(UTC if zone.lower() in {"utc", "gmt", "z"} else zone, Rank.DEFAULT)
     return Verdict(known.local, Rank.DEFAULT) if known.local is not None and _NOW.search(text) else None
 

@@ -14,7 +14,15 @@ from psycopg import sql
 
 from controller.adapters.postgres.columns import UTC, Column, Kind
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.postgres.zones import Candidates, Rank, Sample, Verdict, by_default, decide_zones
+from controller.adapters.postgres.zones import (
+    Candidates,
+    Rank,
+    Sample,
+    Verdict,
+    by_default,
+    decide_zones,
+    zone_of_setting,
+)
 from controller.core.ports import Unavailable
 from controller.policy import Queue
 from tests.support.examples import some
@@ -120,7 +128,7 @@ async def test_a_claim_of_long_ago_is_stale(
     assert (depth.processing, depth.stale) == (1, 1)
 
 
-@pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK])
+@pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK, "5.5"])
 async def test_the_zone_of_a_role_that_writes_counts_as_the_database_s(
     admin: Connection, queue: PostgresQueue, database_url: str, zone: str
 ) -> None:
@@ -275,6 +283,9 @@ KNOWN = Candidates((UTC, HELSINKI), HELSINKI)
         ("timezone('utc'::text, now())", UTC),
         ("(now() AT TIME ZONE 'UTC'::text)", UTC),
         ("(now() AT TIME ZONE 'Asia/Tokyo'::text)", "Asia/Tokyo"),
+        ("(now() AT TIME ZONE '-03:00:00'::interval)", "Etc/GMT+3"),
+        ("timezone('05:30:00'::interval, now())", "<+05:30>-05:30"),
+        ("timezone('1 day'::interval, now())", None),
         ("'2020-01-01 00:00:00'::timestamp without time zone", None),
         (None, None),
     ],
@@ -282,6 +293,24 @@ KNOWN = Candidates((UTC, HELSINKI), HELSINKI)
 def test_what_a_default_says_of_the_zone(default: str | None, zone: str | None) -> None:
     verdict = by_default(Column(Kind.LOCAL, default=default), KNOWN)
     assert (verdict.zone if verdict else None) == zone
+
+
+@pytest.mark.parametrize(
+    ("setting", "zone"),
+    [
+        ("5", "Etc/GMT-5"),
+        ("+05", "Etc/GMT-5"),
+        ("-3", "Etc/GMT+3"),
+        ("-9.5", "<-09:30>+09:30"),
+        ("13", "<+13:00>-13:00"),
+        ("0", UTC),
+        ("INTERVAL '-08:00:00'", "Etc/GMT+8"),
+        ("INTERVAL '05:45:00'", "<+05:45>-05:45"),
+        *((name, name) for name in (HELSINKI, "EST5EDT", "UTC+3", "<+05>-05", "+05:30")),
+    ],
+)
+def test_an_offset_is_east_in_a_setting_and_west_in_timezone(setting: str, zone: str) -> None:
+    assert zone_of_setting(setting) == zone
 
 
 def test_rows_that_cannot_be_speak_louder_than_a_default() -> None:
