@@ -27,26 +27,33 @@ _YAML_WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y",
 
 _WAITING = frozenset(
     (
-        *("available", "created", "delayed", "deferred", "enqueued", "inqueue", "new", "notstarted", "open"),
-        *("pending", "queued", "ready", "received", "requeued", "retry", "retryable", "retrying", "scheduled"),
-        *("submitted", "todo", "unprocessed", "unstarted", "wait", "waiting"),
+        *("available", "awaiting", "awaitingretry", "created", "delayed", "deferred", "enqueued", "inqueue", "new"),
+        *("notstarted", "open", "pending", "pendingretry", "queue", "queued", "ready", "received", "requested"),
+        *("requeued", "rescheduled", "retry", "retryable", "retrying", "retrypending", "retryscheduled", "runnable"),
+        *("scheduled", "submitted", "todo", "unassigned", "unclaimed", "unfinished", "unprocessed", "unstarted"),
+        *("wait", "waiting", "waitingchildren", "waitingforretry", "waitingretry"),
     )
 )
 _RUNNING = frozenset(
     (
-        *("active", "assigned", "busy", "claimed", "doing", "executing", "inprocess", "inprogress", "inwork"),
-        *("leased", "locked", "picked", "processing", "reserved", "run", "running", "started", "working"),
+        *("acquired", "active", "assigned", "beingprocessed", "busy", "claimed", "dispatched", "doing", "executing"),
+        *("inexecution", "inflight", "inprocess", "inprogress", "inwork", "leased", "locked", "ongoing", "picked"),
+        *("pickedup", "processing", "reserved", "restarting", "run", "running", "started", "starting", "taken"),
+        *("working",),
     )
 )
-_FAILED = frozenset(("aborted", "dead", "error", "errored", "exhausted", "failed", "failure", "killed"))
+_FAILED = frozenset(("aborted", "crashed", "dead", "error", "errored", "exhausted", "failed", "failure", "killed"))
 _FINISHED = _FAILED | frozenset(
     (
-        *("archived", "canceled", "cancelled", "closed", "complete", "completed", "deleted", "delivered"),
-        *("discarded", "done", "dropped", "expired", "finished", "ignored", "obsolete", "ok", "processed"),
-        *("rejected", "removed", "resolved", "skipped", "succeeded", "success", "successful", "superseded"),
-        *("terminated", "timedout", "timeout"),
+        *("abandoned", "acked", "acknowledged", "archived", "canceled", "cancelled", "closed", "complete"),
+        *("completed", "deleted", "delivered", "discarded", "done", "dropped", "expired", "finished", "handled"),
+        *("ignored", "obsolete", "ok", "processed", "purged", "rejected", "removed", "resolved", "revoked"),
+        *("skipped", "succeeded", "success", "successful", "superseded", "terminated", "timedout", "timeout"),
     )
 )
+_NO_WORD = re.compile(r"[\W_]+")
+_PREFIX = re.compile(r"^(?:job|task|status|state|is)+(?=.)")
+"""As in STATUS_PENDING, JobState.QUEUED."""
 
 _PAGES = """
 SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({table}::oid)),
@@ -295,7 +302,8 @@ def meaning_of(value: str) -> str | None:
 
 
 def _plain(value: str) -> str:
-    return re.sub(r"[\s_.-]+", "", value).lower()
+    word = _NO_WORD.sub("", value).lower()
+    return _PREFIX.sub("", word)
 
 
 def _listed(values: Sequence[str | None]) -> str:

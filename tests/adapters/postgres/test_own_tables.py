@@ -44,6 +44,10 @@ async def holds(admin: Connection, *rows: str, columns: str = "status text") -> 
         (["retrying", "In Progress"], "statuses: {pending: [retrying], processing: [In Progress]}"),
         (["ready", "odd"], "statuses: {pending: [ready]}"),
         ([" queued "], "statuses: {pending: [' queued ']}"),
+        (
+            ["STATUS_PENDING"] * 2 + [":queued", "JobState.in_flight"],
+            "statuses: {pending: [STATUS_PENDING, ':queued'], processing: [JobState.in_flight]}",
+        ),
     ],
 )
 async def test_unfinished_work_under_other_words_is_no_empty_queue(
@@ -58,7 +62,12 @@ async def test_unfinished_work_under_other_words_is_no_empty_queue(
 @pytest.mark.parametrize(
     "rows",
     [
-        *([], ["completed"], ["done", "Succeeded", "CANCELLED", "archived"], ["failed", "error", "timed-out"]),
+        *(
+            [],
+            ["completed"],
+            ["done", "Succeeded", "CANCELLED", "archived", "STATE_DONE"],
+            ["failed", "error", "timed-out"],
+        ),
         *(["pending", "queued"], ["processing", "running"]),
     ],
     ids=[
