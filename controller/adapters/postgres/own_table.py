@@ -59,6 +59,7 @@ _YEAR_S = 365.25 * 24 * 3600
 _EARLIEST_S, _LATEST_S = 20 * _YEAR_S, 130 * _YEAR_S
 """1990 to 2100, in seconds since 1970. A number in this range in one unit is outside it in the other (s, ms)."""
 _PER_SECOND = {"s": 1, "ms": 1000}
+_FINER_UNITS = {"microseconds": 10**6, "nanoseconds": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +465,14 @@ def _refuse_unit(table: OwnTable, key: str, finite: Sequence[float]) -> None:
             f"column {time.name} of {table.queue.table} gives dates in the year {year} in unit {unit}; "
             f"write columns: {{{key}: {{name: {time.name}, unit: {other}}}}}",
         )
+    for name, per_second in _FINER_UNITS.items():
+        factor = time.per_second / per_second
+        if all(_EARLIEST_S <= at * factor <= _LATEST_S for at in finite):
+            raise Unavailable(
+                SOURCE,
+                f"column {time.name} of {table.queue.table} holds {name} since 1970 (columns.{key}.unit: s or ms); "
+                f"add a generated column or a view that divides it by {per_second // 1000}, and name it in unit ms",
+            )
 
 
 async def _samples(table: OwnTable, known: Candidates, ask: Ask) -> tuple[list[Sample], float]:

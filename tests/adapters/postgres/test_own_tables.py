@@ -407,6 +407,14 @@ async def test_a_unit_that_no_row_can_have_is_no_empty_queue(  # noqa: PLR0917  
     assert (await queue.depth(right, LIMIT)).depth == 3
 
 
+async def test_times_in_a_finer_unit_are_no_empty_queue(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, micro bigint, nano numeric)")
+    await admin.execute("INSERT INTO jobs SELECT 'pending', n * 1e6, n * 1e9 FROM extract(epoch FROM now()) AS n")
+    for unit, name in [("ms", "micro"), ("s", "micro"), ("ms", "nano"), ("s", "nano")]:
+        with pytest.raises(Unavailable, match=rf"{name} of jobs holds {name}seconds since 1970 .*divides it by 10+,"):
+            await queue.depth(jobs(columns={"scheduled_for": {"name": name, "unit": unit}}), LIMIT)
+
+
 async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queue: PostgresQueue) -> None:
     await holds(admin, columns="status text, locked_at timestamptz")
     await admin.execute("INSERT INTO jobs VALUES ('processing', NULL), ('processing', NULL), ('processing', now())")
