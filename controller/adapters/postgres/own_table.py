@@ -113,6 +113,22 @@ class OwnTable:
         )
 
     @property
+    def claim_evidence(self) -> tuple[str, sql.Composable] | None:
+        """For claims without a time: the key of the time that tells something of it, updated_at or else created_at.
+
+        And the expression, which is NULL for a claim with a time. None if the table has neither.
+        """
+        times = {key: time for key, time in self.times.items() if self.shape.columns[time.name].is_readable}
+        key = next((key for key in ("updated_at", "created_at") if key in times), None)
+        if key is None:
+            return None
+        dated = [self.times[name].raw for name in ("locked_at", "started_at") if name in self.times]
+        if not dated:
+            return key, times[key].latest
+        claimed = sql.SQL("coalesce({})").format(sql.SQL(", ").join(sql.SQL("{}::text").format(raw) for raw in dated))
+        return key, sql.SQL("CASE WHEN {} IS NULL THEN {} END").format(claimed, times[key].latest)
+
+    @property
     def undecided(self) -> tuple[str, ...]:
         """Names of the columns whose time zone is undecided."""
         if self.candidates is None or not self.candidates.matter:

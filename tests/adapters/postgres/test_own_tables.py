@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -332,6 +333,28 @@ async def test_claims_far_older_than_jobs_take_are_said_with_a_limit_to_write(
     assert await queue.longest_claim(jobs(), LIMIT) is None, "the age of a claim is not the length of a job"
     limited = await queue.depth(jobs(stale_after="15m"), LIMIT)
     assert limited.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            "updated_at timestamptz",
+            "were last changed up to 10 h ago, .*: probably .*write columns: {locked_at: updated_at} and stale_after: 6h",
+        ),
+        ("created_at timestamptz, locked_at timestamptz", "were created up to 10 h ago, .*: if .*let workers write"),
+        ("born timestamptz", None),
+    ],
+    ids=["a time of the last change", "a time of the claim that no worker writes", "no time at all"],
+)
+async def test_claims_without_a_time_are_said_as_far_as_other_times_tell(
+    admin: Connection, queue: PostgresQueue, columns: str, said: str | None
+) -> None:
+    await holds(admin, columns=f"status text, {columns}")
+    await claimed(admin, 4, hours_ago=10)
+    texts = [remark.text for remark in (await queue.depth(jobs(), LIMIT)).remarks if remark.about == "claims"]
+    assert len(texts) == (said is not None)
+    assert said is None or re.search(said, texts[0])
 
 
 # --- what a view says of its jobs ---
