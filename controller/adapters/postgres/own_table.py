@@ -183,10 +183,20 @@ class OwnTable:
         """
         taken = {time.name for time in self.times.values()}
         free = [name for name, column in self.shape.columns.items() if column.is_time and name not in taken]
-        found = {key: next((name for name in free if _ALIKE[key].search(name)), "NAME") for key in missing}
+        found = {key: self._in_numbers(key) or self._alike(key, free) for key in missing}
         others = f" (other time columns: {', '.join(free)})" if free and "NAME" in found.values() else ""
         named = ", ".join(f"{key}: {name}" for key, name in found.items())
-        return f"columns: {{{named}}}{others}"
+        unit = " (unit: ms if they hold milliseconds)" if "unit: s" in named else ""
+        return f"columns: {{{named}}}{others}{unit}"
+
+    def _alike(self, key: str, free: Sequence[str]) -> str:
+        return next((name for name in free if _ALIKE[key].search(name)), "NAME")
+
+    def _in_numbers(self, key: str) -> str | None:
+        """A column of a usual name that holds numbers, as the policy would write it."""
+        columns = self.shape.columns
+        name = next((name for name in _USUAL[key] if name in columns and columns[name].is_number), None)
+        return None if name is None else f"{{name: {name}, unit: s}}"
 
     @property
     def missing_times(self) -> tuple[str, ...]:

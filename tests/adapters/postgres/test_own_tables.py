@@ -340,7 +340,7 @@ async def test_claims_far_older_than_jobs_take_are_said_with_a_limit_to_write(
     [
         (
             "updated_at timestamptz",
-            "were last changed up to 10 h ago, .*: probably .*write columns: {locked_at: updated_at} and stale_after: 6h",
+            "were last changed up to 10 h ago, .*: probably .*columns: {locked_at: updated_at} and stale_after: 6h",
         ),
         ("created_at timestamptz, locked_at timestamptz", "were created up to 10 h ago, .*: if .*let workers write"),
         ("born timestamptz", None),
