@@ -131,7 +131,7 @@ class OwnTable:
     @property
     def undecided(self) -> tuple[str, ...]:
         """Names of the columns whose time zone is undecided."""
-        if self.candidates is None or not self.candidates.matter:
+        if self.candidates is None or not (self.candidates.matter or self.candidates.is_hidden):
             return ()
         return tuple(self.times[key].name for key, verdict in self.verdicts.items() if verdict.rank is Rank.NOTHING)
 
@@ -143,6 +143,12 @@ class OwnTable:
         *some, last = self.undecided
         names, holds = (f"{', '.join(some)} and {last}", "hold") if some else (last, "holds")
         others = [zone for zone in self.candidates.zones if zone != UTC]
+        if self.candidates.is_hidden:
+            return (
+                f"{names} of {self.queue.table} {holds} times without a zone, and the server's zone is unknown, "
+                "because the user of DATABASE_URL has one of its own; they are read as UTC, which may be wrong: set "
+                "queue.timezone, or run ALTER ROLE … RESET timezone for that user"
+            )
         return (
             f"{names} of {self.queue.table} {holds} times without a zone, in UTC or in {' or '.join(others)}; they "
             f"are read as UTC, which may be wrong: set queue.timezone, for example timezone: {others[0]}"

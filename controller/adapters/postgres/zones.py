@@ -45,7 +45,8 @@ DUE, CREATED = "scheduled_for", "created_at"
 
 # The zone of each role that may write here, then that of the database. Writers are the roles that may insert; if only
 # superusers may, the owner. A zone set for a role in this database overrides the role's own, which overrides the
-# database's. The server's own is that of our session, if none is set for us.
+# database's. The server's own is that of our session. If our role has one of its own, it is unknown, and probably that
+# of the server's log: initdb sets both.
 _ZONES = """
 WITH zones AS (
   SELECT r.setrole, r.setdatabase, substr(s.setting, strpos(s.setting, '=') + 1) AS zone
@@ -55,12 +56,17 @@ WITH zones AS (
 may AS (
   SELECT o.oid, o.rolsuper FROM pg_roles o JOIN pg_class c ON c.oid = {table}::oid
   WHERE o.rolcanlogin AND (o.oid = c.relowner OR NOT o.rolsuper AND has_table_privilege(o.oid, c.oid, 'INSERT'))),
-writers AS (SELECT oid FROM may WHERE NOT rolsuper OR NOT EXISTS (SELECT FROM may WHERE NOT rolsuper))
-SELECT coalesce(
-  (SELECT zone FROM zones z WHERE z.setrole = w.oid ORDER BY z.setdatabase DESC LIMIT 1),
-  (SELECT zone FROM zones z WHERE z.setrole = 0 ORDER BY z.setdatabase DESC LIMIT 1),
-  (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')), w.oid IS NOT NULL
-FROM (SELECT oid FROM writers UNION ALL SELECT NULL) AS w ORDER BY 2 DESC
+writers AS (SELECT oid FROM may WHERE NOT rolsuper OR NOT EXISTS (SELECT FROM may WHERE NOT rolsuper)),
+server AS (
+  SELECT reset_val AS zone, name = 'TimeZone' AS is_known FROM pg_settings
+  WHERE name = CASE WHEN EXISTS (
+    SELECT FROM zones z JOIN pg_roles o ON o.oid = z.setrole WHERE o.rolname = session_user)
+    THEN 'log_timezone' ELSE 'TimeZone' END)
+SELECT coalesce(w.zone, s.zone), w.oid IS NOT NULL, w.zone IS NOT NULL OR s.is_known
+FROM (SELECT x.oid, coalesce(
+    (SELECT zone FROM zones z WHERE z.setrole = x.oid ORDER BY z.setdatabase DESC LIMIT 1),
+    (SELECT zone FROM zones z WHERE z.setrole = 0 ORDER BY z.setdatabase DESC LIMIT 1)) AS zone
+  FROM (SELECT oid FROM writers UNION ALL SELECT NULL) AS x) AS w CROSS JOIN server s ORDER BY 2 DESC
 """
 _OFFSETS = "SELECT z.name, extract(epoch FROM timezone(z.name, now()) - timezone('UTC', now()))::float8 FROM {zones}"
 
@@ -85,11 +91,13 @@ class Verdict(NamedTuple):
 class Candidates:
     """zones: the zones that a timestamp may be written in, including UTC.
 
-    local: the zone that now() has in the writers' sessions; None if writers differ.
+    local: the zone that now() has in the writers' sessions; None if writers differ, or if it is unknown. is_hidden:
+    it is that of the server, which our role's own zone hides.
     """
 
     zones: tuple[str, ...]
     local: str | None
+    is_hidden: bool = False
 
     @property
     def matter(self) -> bool:
@@ -113,17 +121,18 @@ async def candidates(shape: Shape, ask: Ask) -> Candidates:
         psycopg.Error: a query failed.
     """
     rows = [
-        (zone_of_setting(setting), is_writer)
-        for setting, is_writer in await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
+        (zone_of_setting(setting), is_writer, is_known)
+        for setting, is_writer, is_known in await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
     ]
-    names = list(dict.fromkeys(name for name, _ in rows))
+    names = list(dict.fromkeys(name for name, _, _ in rows))
     values = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(name)) for name in names)
     zones = sql.SQL("(VALUES {}) AS z(name)").format(values)
     offsets: dict[str, float] = dict([*await ask(sql.SQL(_OFFSETS).format(zones=zones))])
-    theirs = [name for name, is_writer in rows if is_writer] or names
-    agreed = theirs[0] if len({offsets[name] for name in theirs}) == 1 else None
+    theirs = [row for row in rows if row[1]] or rows
+    is_sure = all(is_known for _, _, is_known in theirs)
+    agreed = theirs[0][0] if is_sure and len({offsets[name] for name, _, _ in theirs}) == 1 else None
     local = None if agreed is None else agreed if offsets[agreed] else UTC
-    return Candidates((UTC, *(name for name in names if offsets[name])), local)
+    return Candidates((UTC, *(name for name in names if offsets[name])), local, is_hidden=not is_sure)
 
 
 def zone_of_setting(setting: str) -> str:

@@ -164,6 +164,28 @@ async def test_the_zone_of_a_role_that_only_reads_or_runs_the_server_says_nothin
         await admin.execute("DROP ROLE traveller")
 
 
+async def test_a_reader_with_a_zone_of_its_own_does_not_know_that_of_the_server(
+    admin: Connection, database_url: str
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
+    await admin.execute("DROP ROLE IF EXISTS homesick")
+    await admin.execute("CREATE ROLE homesick LOGIN")
+    await admin.execute("ALTER ROLE homesick SET timezone = 'Asia/Tokyo'")
+    await admin.execute("GRANT SELECT ON jobs TO homesick")
+    queue = PostgresQueue(database_url.replace("postgres@", "homesick@"), timeout_s=30.0)
+    try:
+        (remark,) = (await queue.depth(jobs(), LIMIT)).remarks
+        assert "the server's zone is unknown, because the user of DATABASE_URL has one of its own" in remark.text
+        await database_in(admin, database_url, HELSINKI)
+        await admin.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 4)")
+        depth = await queue.depth(jobs(), LIMIT)
+        assert (depth.pending, depth.remarks) == (4, ())
+    finally:
+        await queue.close()
+        await admin.execute("DROP OWNED BY homesick")
+        await admin.execute("DROP ROLE homesick")
+
+
 async def test_writers_in_different_zones_leave_it_to_the_rows(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
     for role in ("far_east", "far_west"):
