@@ -153,7 +153,7 @@ def _of_interval(interval: re.Match[str]) -> str:
 
 
 def _at_offset(sign: str, east_s: int) -> str:
-    """A zone so many seconds east, or west if the sign is "-"."""
+    """A zone this number of seconds east of Greenwich, or west if the sign is "-"."""
     if east_s == 0:
         return UTC
     here, there = ("-", "+") if sign == "-" else ("+", "-")
