@@ -289,6 +289,8 @@ def _may_have(kind: Kind, labels: Collection[str], value: str) -> bool:
         return value in labels
     if kind is Kind.WHOLE:
         return re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value) is not None
+    if kind is Kind.NUMBER:
+        return re.fullmatch(r"\s*[+-]?\d{1,18}(\.\d{0,18})?\s*", value) is not None
     if kind is Kind.BOOLEAN:
         return value.strip().lower() in {"t", "true", "y", "yes", "on", "1", "f", "false", "n", "no", "off", "0"}
     return True

@@ -161,9 +161,17 @@ async def test_words_are_compared_as_postgresql_compares_them(admin: Connection,
             0,
         ),
         ("status smallint", "(0), (1), (2), (2)", {"pending": [0], "processing": [1], "failed": [2]}, (1, 1), 2),
-        ("status smallint", "(0), (1), (2)", {"pending": ["0"], "processing": ["1"]}, (1, 1), 0),
+        *(
+            (f"status {kind}", "(0), (1), (2)", {"pending": ["0"], "processing": ["1"]}, (1, 1), 0)
+            for kind in ("smallint", "numeric(2)")
+        ),
     ],
-    ids=["a boolean status", "a smallint status", "a smallint status without a value for failed"],
+    ids=[
+        "a boolean status",
+        "a smallint status",
+        "a smallint status without a value for failed",
+        "a numeric status without a value for failed",
+    ],
 )
 async def test_a_status_may_be_of_another_type(  # noqa: PLR0917  # a table
     admin: Connection,
