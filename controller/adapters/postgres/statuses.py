@@ -51,6 +51,16 @@ _FINISHED = _FAILED | frozenset(
         *("skipped", "succeeded", "success", "successful", "superseded", "terminated", "timedout", "timeout"),
     )
 )
+_PHRASES = ("in flight", "in process", "in progress", "in queue", "not started", "to do")
+_SPELLINGS = tuple(
+    spelling
+    for word in (*sorted(_WAITING | _RUNNING), *(phrase.replace(" ", by) for phrase in _PHRASES for by in " _-"))
+    for spelling in dict.fromkeys((word, word.upper(), word.capitalize(), word.title()))
+)
+"""The usual ways to write the words for unfinished work."""
+_CHEAP = 5000.0
+"""Cost of a query, as the planner counts it; a page read in order costs 1."""
+_COST_OF_A_DISABLED_SCAN = 1e10
 _NO_WORD = re.compile(r"[\W_]+")
 _PREFIX = re.compile(r"^(?:job|task|status|state|is)+(?=.)")
 """As in STATUS_PENDING, JobState.QUEUED."""
@@ -82,6 +92,11 @@ LIMIT {most}
 _STILL_THERE = """
 SELECT true FROM ({one}) AS j WHERE NOT ({named}) AND NOT ({known})
 AND EXISTS (SELECT FROM {table} j WHERE j.{status} = {value}{where})
+"""
+# Rows with a word that means unfinished work, wherever they are in the table.
+_BY_WORDS = """
+SELECT DISTINCT j.value::text, {named}, {known}
+FROM (SELECT j.{status} AS value FROM {table} j WHERE j.{status} IN ({words}){where} LIMIT {limit}) AS j
 """
 _SEEN = """
 SELECT j.value::text, {named}, {known} FROM (SELECT j.{status} AS value FROM {rows} LIMIT {limit}) AS j
@@ -213,28 +228,52 @@ async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql
         "named": one_of((*statuses.pending, *statuses.processing), shape, status),
         "known": one_of((*statuses.failed, *statuses.finished), shape, status),
         "most": sql.Literal(_MOST_VALUES),
+        "where": where,
     }
     if not shape.is_stored:
         rows = sql.SQL("{} j WHERE true{}").format(shape.identifier, where)
         few = sql.Literal(_FEW_ROWS)
-        return judged([Value(*row) for row in await ask(sql.SQL(_SEEN).format(**names, rows=rows, limit=few))])
+        some = [Value(*row) for row in await ask(sql.SQL(_SEEN).format(**names, rows=rows, limit=few))]
+        return judged([*some, *await _by_words(shape, status, names, some, ask)])
     size = await size_of(shape, status, ask)
     values: list[Value] = []
     if size.has_index and condition is None and not size.is_small:
         values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
     if not size.is_small:
-        values += [Value(text) for text in await _by_statistics(shape, status, names, where, ask)]
+        values += [Value(text) for text in await _by_statistics(shape, status, names, ask)]
     for source in sources(shape, size):
         statement = sql.SQL(_SEEN).format(
             **names, rows=sql.SQL("{}{}").format(source, where), limit=sql.Literal(_MOST_ROWS)
         )
         values += [Value(*row) for row in await ask(statement)]
+    if not size.is_small:
+        values += await _by_words(shape, status, names, values, ask)
     return judged(values, pages=size.pages)
 
 
-async def _by_statistics(
-    shape: Shape, status: str, names: Mapping[str, sql.Composable], where: sql.Composable, ask: Ask
-) -> list[str]:
+async def _by_words(
+    shape: Shape, status: str, names: Mapping[str, sql.Composable], seen: Sequence[Value], ask: Ask
+) -> list[Value]:
+    """Statuses that no sample showed, if an index finds them or the table is not large."""
+    words = judged(seen)
+    if words.named or words.unfinished:
+        return []
+    possible = shape.columns[status].labels or castable(_SPELLINGS, shape, status)
+    spelled = [sql.Literal(text) for text in possible if _plain(text) in _WAITING | _RUNNING]
+    if not spelled:
+        return []
+    listed = sql.SQL(", ").join(spelled)
+    statement = sql.SQL(_BY_WORDS).format(**names, words=listed, limit=sql.Literal(_FEW_ROWS))
+    ((plan,),) = await ask(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(statement))
+    if plan[0]["Plan"]["Total Cost"] % _COST_OF_A_DISABLED_SCAN > _CHEAP:
+        return []
+    try:
+        return [Value(*row) for row in await ask(statement)]
+    except errors.QueryCanceled:
+        return []
+
+
+async def _by_statistics(shape: Shape, status: str, names: Mapping[str, sql.Composable], ask: Ask) -> list[str]:
     """Unfinished statuses that the last ANALYZE saw anywhere in the table, and that still exist."""
     parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status), "most": sql.Literal(_MOST_VALUES)}
     seen = [text for (text,) in await ask(sql.SQL(_STATISTICS).format(**parts))]
@@ -246,7 +285,7 @@ async def _by_statistics(
         one = sql.SQL("SELECT x.{} AS value FROM {} x WHERE x.{} = {} LIMIT 1").format(
             names["status"], names["table"], names["status"], sql.Literal(text)
         )
-        there = sql.SQL(_STILL_THERE).format(**names, value=sql.Literal(text), where=where, one=one)
+        there = sql.SQL(_STILL_THERE).format(**names, value=sql.Literal(text), one=one)
         try:
             rows = await ask(there)
         except errors.QueryCanceled:

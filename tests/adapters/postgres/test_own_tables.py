@@ -134,6 +134,16 @@ async def test_a_large_table_is_not_read_to_find_them(admin: Connection, queue: 
     assert "with status queued" in (await queue.depth(jobs(), LIMIT)).unnamed
 
 
+async def test_they_are_found_wherever_a_view_shows_them(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE behind AS SELECT 'completed' AS status FROM generate_series(1, 3000)")
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM behind")
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+    await admin.execute("INSERT INTO behind VALUES ('IN_PROGRESS')")
+    assert "with status IN_PROGRESS" in (await queue.depth(jobs(), LIMIT)).unnamed
+    await admin.execute("INSERT INTO behind VALUES ('processing')")
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+
+
 async def test_an_enum_s_words_are_found_too(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TYPE state AS ENUM ('pending', 'processing', 'queued', 'done')")
     await holds(admin, "queued", "done", columns="status state")
