@@ -85,6 +85,12 @@ class OwnTable:
         return not self.undecided and in_numbers <= self.proven
 
     @property
+    def is_proven(self) -> bool:
+        """Whether rows or the policy decided all zones, where it matters, and not only a default."""
+        matters = self.candidates is not None and self.candidates.matter
+        return not matters or all(verdict.rank >= Rank.ROWS for verdict in self.verdicts.values())
+
+    @property
     def status(self) -> str:
         return self.queue.columns.status
 
@@ -345,7 +351,8 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
 
 def _with_zones(table: OwnTable, verdicts: Mapping[str, Verdict], known: Candidates | None) -> OwnTable:
     def zones(verdict: Verdict) -> tuple[str, ...]:
-        others = known.zones if known is not None and verdict.rank is Rank.NOTHING else ()
+        # A program may write UTC itself into a column whose default is the database's time.
+        others = known.zones if known is not None and verdict.rank < Rank.ROWS else ()
         return (verdict.zone, *(zone for zone in others if zone != verdict.zone))
 
     times = {

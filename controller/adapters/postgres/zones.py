@@ -10,8 +10,8 @@ of the database and of the server. The evidence, the best first:
 4. Waiting jobs that would all be due in the future in one zone and not in the other.
 5. The other columns of the table, which the same program probably writes.
 
-Without evidence it is UTC. Then the age of a claim is the smallest that any candidate gives, so that a running job is
-not taken for stale. Pure, except for the queries that gather the evidence.
+Without evidence it is UTC. Unless rows or the policy decide, the age of a claim is the smallest that any candidate
+gives, so that a running job is not taken for stale. Pure, except for the queries that gather the evidence.
 """
 
 from __future__ import annotations

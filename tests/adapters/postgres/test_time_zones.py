@@ -116,6 +116,18 @@ async def test_a_claim_of_this_moment_is_no_stale_one(
     assert (depth.processing, depth.stale) == (5, 0)
 
 
+@pytest.mark.parametrize("zone", [KOLKATA, NEW_YORK])
+async def test_a_claim_of_a_program_that_writes_utc_is_no_stale_one_though_the_default_is_local(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str
+) -> None:
+    """As Prisma does."""
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, created_at timestamp DEFAULT now(), locked_at timestamp)")
+    await admin.execute("INSERT INTO jobs SELECT 'processing', t, t FROM timezone('UTC', now()) AS t")
+    depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert (depth.processing, depth.stale) == (1, 0)
+
+
 @ZONES
 async def test_a_claim_of_long_ago_is_stale(
     admin: Connection, queue: PostgresQueue, database_url: str, zone: str
