@@ -200,6 +200,7 @@ def decide_zones(
             found[key] = verdict
             if key == CREATED:
                 created.zone = verdict.zone
+    found |= _belied(local, known, found)
     siblings = {verdict.zone for verdict in found.values()}
     for key in local.keys() - found.keys():
         verdict = Verdict(UTC, Rank.NOTHING)
@@ -209,6 +210,21 @@ def decide_zones(
             verdict = Verdict(next(iter(siblings)), Rank.OTHER_COLUMNS)
         found[key] = _steady(verdict, before.get(key))
     return found
+
+
+def _belied(local: Mapping[str, Column], known: Candidates, found: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Verdicts by a default, where rows of another column show that the program does not leave that time to it."""
+    defaults = {key: by_default(column, known) for key, column in local.items()}
+    actual = {
+        default.zone: verdict.zone
+        for key, verdict in found.items()
+        if verdict.rank is Rank.ROWS and (default := defaults[key]) is not None and default.zone != verdict.zone
+    }
+    return {
+        key: Verdict(actual[verdict.zone], Rank.ROWS)
+        for key, verdict in found.items()
+        if verdict.rank is Rank.DEFAULT and verdict.zone in actual
+    }
 
 
 def _steady(new: Verdict, before: Verdict | None) -> Verdict:

@@ -354,6 +354,17 @@ def test_rows_that_cannot_be_speak_louder_than_a_default() -> None:
     assert decide_zones(columns, west, in_utc, NOW)["created_at"] == Verdict(UTC, Rank.ROWS)
 
 
+def test_a_default_that_rows_of_another_column_belie_says_nothing() -> None:
+    """A program that writes created_at in UTC writes the due time in UTC, too; no row alone shows that."""
+    by_now = Column(Kind.LOCAL, default="now()")
+    west = Candidates((UTC, NEW_YORK), NEW_YORK)
+    in_utc = {UTC: NOW - 60, NEW_YORK: NOW - 60 + 5 * 3600}
+    rows = [Sample(False, {"created_at": in_utc, "scheduled_for": in_utc})] * 3
+    first = decide_zones({"created_at": by_now, "scheduled_for": by_now}, west, rows, NOW)
+    assert first == dict.fromkeys(("created_at", "scheduled_for"), Verdict(UTC, Rank.ROWS))
+    assert decide_zones({"created_at": by_now, "scheduled_for": by_now}, west, [], NOW, first) == first
+
+
 def test_a_verdict_stays_where_later_rows_say_nothing_or_contradict_each_other() -> None:
     columns = {"locked_at": LOCAL}
     first = decide_zones(columns, KNOWN, [row(HELSINKI, was_claimed=True, locked_at=5)], NOW)
