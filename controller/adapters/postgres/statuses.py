@@ -264,13 +264,13 @@ async def _by_words(
         return []
     listed = sql.SQL(", ").join(spelled)
     statement = sql.SQL(_BY_WORDS).format(**names, words=listed, limit=sql.Literal(_FEW_ROWS))
-    ((plan,),) = await ask(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(statement))
-    if plan[0]["Plan"]["Total Cost"] % _COST_OF_A_DISABLED_SCAN > _CHEAP:
-        return []
     try:
+        ((plan,),) = await ask(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(statement))
+        if plan[0]["Plan"]["Total Cost"] % _COST_OF_A_DISABLED_SCAN > _CHEAP:
+            return []
         return [Value(*row) for row in await ask(statement)]
-    except errors.QueryCanceled:
-        return []
+    except (errors.DataError, errors.QueryCanceled):
+        return []  # the column holds no words, but for example UUIDs; or it took too long
 
 
 async def _by_statistics(shape: Shape, status: str, names: Mapping[str, sql.Composable], ask: Ask) -> list[str]:

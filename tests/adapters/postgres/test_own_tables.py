@@ -144,6 +144,16 @@ async def test_they_are_found_wherever_a_view_shows_them(admin: Connection, queu
     assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
 
 
+async def test_a_status_that_can_hold_no_word_is_surveyed_too(admin: Connection, queue: PostgresQueue) -> None:
+    names = [f"{number:08}-0000-0000-0000-000000000000" for number in range(4)]
+    await admin.execute("CREATE TABLE behind (status uuid)")
+    await admin.execute("INSERT INTO behind VALUES (%s)", [names[3]])
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM behind")
+    depth = await queue.depth(jobs(statuses={"pending": names[:1], "processing": names[1:2], "failed": []}), LIMIT)
+    (remark,) = depth.remarks
+    assert f"has jobs with status '{names[3]}'" in remark.text
+
+
 async def test_an_enum_s_words_are_found_too(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TYPE state AS ENUM ('pending', 'processing', 'queued', 'done')")
     await holds(admin, "queued", "done", columns="status state")
