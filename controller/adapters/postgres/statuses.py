@@ -5,6 +5,7 @@ It reads few pages: an index on the column, PostgreSQL's statistics, and a sampl
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -238,7 +239,8 @@ async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql
     size = await size_of(shape, status, ask)
     values: list[Value] = []
     if size.has_index and condition is None and not size.is_small:
-        values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
+        with contextlib.suppress(errors.QueryCanceled):  # dead rows may make it slow; the samples come next
+            values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
     if not size.is_small:
         values += [Value(text) for text in await _by_statistics(shape, status, names, ask)]
     for source in sources(shape, size):

@@ -5,8 +5,11 @@ It is made now and then and reads few pages. It changes no count; if it fails, t
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import NamedTuple
+
+from psycopg import errors
 
 from controller.adapters.postgres.columns import Ask
 from controller.adapters.postgres.due_columns import due_columns
@@ -98,7 +101,7 @@ class Survey(NamedTuple):
 
     def remarks(self, queue: QueuePolicy) -> tuple[Remark, ...]:
         found = []
-        words = self.words.warning(queue.table) if self.words is not None else ""
+        words = self.words.warning(queue.table) if self.words is not None else _unseen(queue)
         if words:
             found.append(Remark("statuses", words))
         if self.due:
@@ -114,17 +117,32 @@ class Survey(NamedTuple):
         return tuple(found)
 
 
+def _unseen(queue: QueuePolicy) -> str:
+    if queue.table is None:
+        return ""
+    return (
+        f"the statuses in table {queue.table} could not be looked at in time, so jobs whose status queue.statuses does "
+        "not name would not be noticed; an index on the status makes it quick"
+    )
+
+
 async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
-    """Makes the survey. `ask` limits the time of each statement.
+    """Makes the survey. `ask` limits the time of each statement; one that takes too long ends it, after the statuses.
 
     Raises:
-        psycopg.Error: a statement failed.
+        psycopg.Error: a statement failed in another way, or the statuses took too long.
     """
     own = place.own
-    words = await words_in(queue, own, ask) if own is not None else None
-    job_s = await finished_within(own, ask) if own is not None else None
-    due = due_warning(await due_columns(own, ask), own) if own is not None else ""
-    return Survey(words, await _old_claims(place, job_s, ask), job_s, await _undated_claims(queue, place, ask), due)
+    survey = Survey(await words_in(queue, own, ask) if own is not None else None)
+    # In a large table without an index on the status, claims are not found in time. It matters most that such a table
+    # is not read as empty.
+    with contextlib.suppress(errors.QueryCanceled):
+        if own is not None:
+            survey = survey._replace(job_s=await finished_within(own, ask))
+            survey = survey._replace(due=due_warning(await due_columns(own, ask), own))
+        survey = survey._replace(old=await _old_claims(place, survey.job_s, ask))
+        survey = survey._replace(undated=await _undated_claims(queue, place, ask))
+    return survey
 
 
 async def words_in(queue: QueuePolicy, own: OwnTable, ask: Ask) -> Words:

@@ -12,7 +12,9 @@ import yaml
 
 from controller.adapters.postgres.due_columns import due_columns
 from controller.adapters.postgres.own_table import own_table
+from controller.adapters.postgres.places import located
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.adapters.postgres.survey import survey_of
 from controller.core.model import QueueDepth, Rest
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.policy import Queue
@@ -142,6 +144,26 @@ async def test_they_are_found_wherever_a_view_shows_them(admin: Connection, queu
     assert "with status IN_PROGRESS" in (await queue.depth(jobs(), LIMIT)).unnamed
     await admin.execute("INSERT INTO behind VALUES ('processing')")
     assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+
+
+async def test_they_are_found_though_the_claims_are_not_found_in_time(admin: Connection) -> None:
+    """As in a large table without an index on the status."""
+
+    async def ask(statement: psycopg.sql.Composed) -> list[tuple[Any, ...]]:
+        if "began" in statement.as_string(admin):
+            raise psycopg.errors.QueryCanceled
+        return await (await admin.execute(statement)).fetchall()
+
+    await holds(admin, "queued", columns="status text, locked_at timestamptz")
+    survey = await survey_of(jobs(), await located(jobs(), ask), ask)
+    assert survey.words is not None
+    assert (survey.words.unfinished, survey.old) == (("queued",), None)
+
+
+async def test_statuses_that_cannot_be_looked_at_in_time_are_said(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE FUNCTION slow() RETURNS bool LANGUAGE sql AS 'SELECT true FROM pg_sleep(0.01)'")
+    await admin.execute("CREATE VIEW jobs AS SELECT 'done' AS status FROM generate_series(1, 100) WHERE slow()")
+    assert "could not be looked at in time" in (await queue.depth(jobs(), LIMIT)).remarks[0].text
 
 
 async def test_a_status_that_can_hold_no_word_is_surveyed_too(admin: Connection, queue: PostgresQueue) -> None:
