@@ -127,20 +127,22 @@ def _unseen(queue: QueuePolicy) -> str:
 
 
 async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
-    """Makes the survey. `ask` limits the time of each statement; one that takes too long ends it, after the statuses.
+    """Makes the survey. `ask` limits the time of each statement; after the statuses, one that takes too long ends it.
 
     Raises:
         psycopg.Error: a statement failed in another way, or the statuses took too long.
     """
     own = place.own
     survey = Survey(await words_in(queue, own, ask) if own is not None else None)
-    # In a large table without an index on the status, claims are not found in time. It matters most that such a table
-    # is not read as empty.
+    # In a large table without an index on the status, claims are not found in time. And a user may read only
+    # the columns that a reading needs. It matters most that such a table is not read as empty.
     with contextlib.suppress(errors.QueryCanceled):
         if own is not None:
-            survey = survey._replace(job_s=await finished_within(own, ask))
+            with contextlib.suppress(errors.InsufficientPrivilege):
+                survey = survey._replace(job_s=await finished_within(own, ask))
             survey = survey._replace(due=due_warning(await due_columns(own, ask), own))
-        survey = survey._replace(old=await _old_claims(place, survey.job_s, ask))
+        with contextlib.suppress(errors.InsufficientPrivilege):
+            survey = survey._replace(old=await _old_claims(place, survey.job_s, ask))
         survey = survey._replace(undated=await _undated_claims(queue, place, ask))
     return survey
 

@@ -160,6 +160,25 @@ async def test_they_are_found_though_the_claims_are_not_found_in_time(admin: Con
     assert (survey.words.unfinished, survey.old) == (("queued",), None)
 
 
+async def test_they_are_found_by_a_user_who_may_read_only_what_a_reading_needs(
+    admin: Connection, database_url: str
+) -> None:
+    await holds(
+        admin, "queued", columns="status text, created_at timestamptz, started_at timestamptz, done_at timestamptz"
+    )
+    await admin.execute("DROP ROLE IF EXISTS miser")
+    await admin.execute("CREATE ROLE miser LOGIN")
+    await admin.execute("GRANT SELECT (status, created_at) ON jobs TO miser")
+    queue = PostgresQueue(database_url.replace("postgres@", "miser@"), timeout_s=30.0)
+    try:
+        depth = await queue.depth(jobs(), LIMIT)
+        assert "with status queued" in depth.unnamed
+    finally:
+        await queue.close()
+        await admin.execute("DROP OWNED BY miser")
+        await admin.execute("DROP ROLE miser")
+
+
 async def test_statuses_that_cannot_be_looked_at_in_time_are_said(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE FUNCTION slow() RETURNS bool LANGUAGE sql AS 'SELECT true FROM pg_sleep(0.01)'")
     await admin.execute("CREATE VIEW jobs AS SELECT 'done' AS status FROM generate_series(1, 100) WHERE slow()")
