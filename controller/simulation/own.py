@@ -204,6 +204,8 @@ class OwnPolicy:
     """By recommendation, jobs in progress, draining workers, how many of these finish, and whether a job may wait too
     long: what was seen first.
     """
+    _together: dict[tuple[tuple[Part, ...], int, int, int, int], Wanted] = field(default_factory=dict)
+    """With several queues, by their parts, jobs waiting and in progress, draining workers, and how many finish."""
     _memory: Memory = field(init=False)
     _down_open: float = 0.0
     _remembers: bool = False
@@ -366,16 +368,22 @@ class OwnPolicy:
         return tuple(Part(*counts, _mean_s(one)) for counts, one in zip(seen.parts, self._each_service, strict=False))
 
     def _recommend_together(self, seen: View, parts: tuple[Part, ...]) -> Wanted:
-        """The recommendation for several queues; it is made anew at each look, and all that want the same are alike."""
+        """The recommendation for several queues; all that want the same are alike."""
         service = self._service
         finishing = seen.leaving if service is not None and seen.draining_s >= service.mean_s else 0
+        known = parts, seen.waiting, seen.busy, seen.leaving, finishing
+        if known in self._together:
+            return self._together[known]
+        if len(self._together) >= _MOST_KNOWN:
+            self._together.clear()
         queue = QueueDepth(seen.waiting, seen.busy, parts=parts_of(self.policy, parts))
         recommended = recommend(self.policy, queue, service, seen.configured, finishing)
         wanted = Wanted(recommended, seen.waiting, _mean_s(service), parts)
         if self._by_exact_depth or any(part.mean_s is None for part in parts):
             return wanted
         key = recommended, seen.busy, seen.leaving, finishing, self._may_be_late(seen.waiting)
-        return self._alike.setdefault(key, wanted)
+        self._together[known] = self._alike.setdefault(key, wanted)
+        return self._together[known]
 
     def _look_at_all(self) -> None:
         """No look is left out between the end of an hour and the first one after it."""
@@ -403,6 +411,7 @@ class OwnPolicy:
             self._wants, self.calm = self._by_service.setdefault(self._service.mean_s, ({}, {}))
         self.policy = policy
         self._given = Given(policy, self._given.draining_s)
+        self._together.clear()
 
     def _promise_more(self, slo: Slo, now: float) -> None:
         """Moves the target by the waits of the newest finished jobs, as core/plan.py does."""
