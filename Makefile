@@ -9,7 +9,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-lowest test-swarm test-browser constraints simulate-faults faults faults-mutants soak load many bench worth check format schema docs clean
+.PHONY: help demo test test-costly test-long test-lowest test-swarm test-browser constraints simulate-faults faults faults-mutants soak load many bench worth check format schema docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,11 +17,17 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## install, then watch a burst scale real workers up and down (SECONDS=60: end after 60 s)
 	@$(BIN)/autoscaler demo $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.node $(VENV)/.dramatiq $(VENV)/.dramatiq-postgres $(VENV)/.programs  ## install, then run the whole suite against a real PostgreSQL and a real Redis
+# What the tests run against: a real PostgreSQL and a real Redis, the queue libraries and the programs of others.
+REAL_PARTS := $(addprefix $(VENV)/,.dev .node .dramatiq .dramatiq-postgres .programs)
+
+test: $(REAL_PARTS)  ## install, then run the suite against a real PostgreSQL and a real Redis (3 minutes at most)
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-long:  ## the same with 10 times the random days, seeds and examples, and all cases of each table
-	@AUTOSCALER_TEST_LONG=1 $(MAKE) --no-print-directory test
+test-costly: $(REAL_PARTS)  ## the tests that `test` leaves out: real processes and clients, searches, long simulated days
+	@$(BIN)/python -m pytest -m 'costly and not slow' $(ARGS)
+
+test-long: $(REAL_PARTS)  ## both, with 10 times the random days, seeds and examples, and all cases of each table
+	@AUTOSCALER_TEST_LONG=1 $(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
 # Without tests/core, tests/docs and tests/support: of the dependencies, rules and texts use only the policy's models,
 # and tests/policy has these.
@@ -30,7 +36,7 @@ test-lowest: $(VENV)/lowest/.installed  ## tests of what uses dependencies and n
 	  $(addprefix tests/,adapters cli config deploy doctor loop policy web) $(ARGS)
 
 test-browser: $(VENV)/.browser  ## tests of the page in a real browser (needs chromium, from apt-get install chromium)
-	@$(BIN)/python -m pytest -n 0 tests/web/test_browser.py $(ARGS)
+	@$(BIN)/python -m pytest -n 0 -m costly tests/web/test_browser.py $(ARGS)
 
 test-swarm: $(VENV)/.dev  ## the contract of a platform on a real Docker Swarm, installed by apt where it may be (1 minute)
 	@command -v dockerd >/dev/null && command -v busybox >/dev/null \

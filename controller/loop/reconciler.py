@@ -96,6 +96,17 @@ class LastPass(NamedTuple):
     recalled: Recalled
 
 
+class Basis(NamedTuple):
+    """What a plan is made from besides the policy. is_woken: by a quick check."""
+
+    reading: Replicas | Unavailable
+    queue: QueueReading
+    recalled: Recalled
+    rate: Rate
+    epoch: int
+    is_woken: bool = False
+
+
 class Explained(NamedTuple):
     """What a pass would do now. rules: each one's turn; empty if queue or platform could not be read.
 
@@ -206,7 +217,7 @@ class Reconciler:
         recalled = seen.recalled._replace(now=seen.recalled.now_at(self._ports.clock.monotonic()))
         self.recalled, self.was_woken = recalled, True
         rate = await self._read_usage(account, seen.replicas, self._ports.report)
-        planned = self._plan(account, seen.replicas, queue, recalled, rate=rate, epoch=lease.epoch, is_woken=True)
+        planned = self._plan(Basis(seen.replicas, queue, recalled, rate, lease.epoch, is_woken=True))
         self._remember_look(planned, recalled)
         if planned.observed is None or planned.decided_by.change is not None:
             return CannotTell()  # with an open change, only a new reading of the platform can tell
@@ -229,7 +240,7 @@ class Reconciler:
         self.recalled, self.was_woken = recalled, False
         await self._fill_the_board(0)
         rate = await self._read_usage(account, reading, _silent)
-        planned = await self._plan_idle_first(account, reading, queue, recalled, rate=rate, epoch=0, acts=False)
+        planned = await self._plan_idle_first(Basis(reading, queue, recalled, rate, epoch=0), acts=False)
         self._enter(account, planned, recalled)
         observed, by = planned.observed, planned.decided_by
         rules = () if observed is None else trail(planned.policy, observed, by, recalled.now)
@@ -279,43 +290,24 @@ class Reconciler:
         self.start_up_s, self.recalled = recalled.history.start_up_s, recalled
         await self._fill_the_board(lease.epoch)
         rate = await self._read_usage(account, reading, self._ports.report)
-        planned = await self._plan_idle_first(account, reading, queue, recalled, rate=rate, epoch=lease.epoch)
+        planned = await self._plan_idle_first(Basis(reading, queue, recalled, rate, lease.epoch))
         return await self._carry_out(account, planned, recalled, lease)
 
     async def _fill_the_board(self, epoch: int) -> None:
         if self._board is not None:
             await self._board.fill(self._ports.journal, epoch)
 
-    async def _plan_idle_first(
-        self,
-        account: Account,
-        reading: Replicas | Unavailable,
-        queue: QueueReading,
-        recalled: Recalled,
-        *,
-        rate: Rate,
-        epoch: int,
-        acts: bool = True,
-    ) -> Plan:
+    async def _plan_idle_first(self, basis: Basis, *, acts: bool = True) -> Plan:
         """acts: what goes is told to the platform now, before the change is recorded: it changes no count."""
 
-        def planned(reading: Replicas | Unavailable) -> Plan:
-            return self._plan(account, reading, queue, recalled, rate=rate, epoch=epoch)
+        def again(reading: Replicas | Unavailable) -> Plan:
+            return self._plan(basis._replace(reading=reading))
 
-        first = planned(reading)
-        return first if self._idle_first is None else await self._idle_first.planned(first, planned, acts=acts)
+        first = self._plan(basis)
+        return first if self._idle_first is None else await self._idle_first.planned(first, again, acts=acts)
 
-    def _plan(
-        self,
-        account: Account,
-        reading: Replicas | Unavailable,
-        queue: QueueReading,
-        recalled: Recalled,
-        *,
-        rate: Rate,
-        epoch: int,
-        is_woken: bool = False,
-    ) -> Plan:
+    def _plan(self, basis: Basis) -> Plan:
+        reading, queue, recalled, rate, epoch, is_woken = basis
         planned = plan(
             Seen(
                 policy=self.policy,
@@ -323,7 +315,7 @@ class Reconciler:
                 replicas=reading,
                 history=recalled.history,
                 now=recalled.now,
-                sources=account.sources,
+                sources=self._ports.sources,
                 retention=self._retention,
                 landing_bound=self._landing_bound,
                 rate=rate,

@@ -21,6 +21,7 @@ def test_the_backlogs_are_those_that_were_asked_for_in_ten_million_rows() -> Non
     assert depth.backlogs(LEAST_ROWS) == (0, 100, 200)
 
 
+@pytest.mark.costly
 def test_every_reading_of_a_small_table_shows_the_jobs_that_are_pending(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,6 +39,7 @@ def test_every_reading_of_a_small_table_shows_the_jobs_that_are_pending(
     assert len(list(report.after_churn(LEAST_ROWS, churned))) == 2 + len(churned)
 
 
+@pytest.mark.costly
 async def test_a_wake_is_measured_from_its_commit(database_url: str, redis_url: str) -> None:
     (took,) = await reactions(WOKEN, database_url, redis_url, 1, lambda _: None)
     assert took > 0

@@ -65,6 +65,7 @@ platforms = st.builds(
 )
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10))
 @given(gaps=drawn, platform=platforms, steps=st.sampled_from([5, 40, 200]))
 def test_no_policy_pays_less(gaps: list[tuple[float, float]], platform: Platform, steps: int) -> None:
@@ -109,6 +110,7 @@ def test_workers_that_run_several_jobs_are_counted_as_workers() -> None:
     assert least[5.0] == pytest.approx((10 + 20) / 10, rel=0.03)
 
 
+@pytest.mark.costly
 def test_a_finer_grid_lifts_the_bound() -> None:
     jobs = [(30.0 * number, 5.0 + number % 7) for number in range(100)]
     coarse, fine = bound(jobs, steps=100), bound(jobs, steps=800)
@@ -120,6 +122,7 @@ APART = [(at + number, 20.0) for at in (0.0, 2000.0, 4000.0) for number in range
 LONGER_THAN_A_WINDOW = [(1000.0 + number, 20.0) for number in range(300)] + [(6000.0, 20.0)]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("jobs", [APART, LONGER_THAN_A_WINDOW], ids=["bursts apart", "a backlog longer than a window"])
 def test_solving_it_window_by_window_loses_hardly_anything(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bound(jobs, steps=600)

@@ -49,6 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return runs_of([Case("small", path, Scaling()), Case("small", path, Scaling(start_up_s=90.0))])
 
 
+@pytest.mark.costly
 def test_each_policy_is_compared_with_the_least_that_any_policy_can_reach(
     traces: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_without_the_flag_no_bound_is_computed(traces: Path, capsys: pytest.Capt
     assert "J/least" not in capsys.readouterr().out
 
 
+@pytest.mark.costly
 def test_several_processes_print_the_same_as_one(traces: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tables = []
     for processes in ("1", "2"):
@@ -108,6 +110,7 @@ def test_the_sweep_has_200_settings_of_rivals_that_can_all_be_read(service_s: fl
         assert read_contender(name, Common(5), {}).maximum == 5
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("scaling", some(list(scalings()), every=2), ids=lambda scaling: scaling.words)
 @pytest.mark.parametrize("kind", ["jobs", "counts"])
 def test_a_trace_is_scaled_to_its_setting(kind: str, scaling: Scaling, tmp_path: Path) -> None:
@@ -124,6 +127,7 @@ def test_a_trace_is_scaled_to_its_setting(kind: str, scaling: Scaling, tmp_path:
     assert found.jobs <= (scaling.most_jobs or 50_000)
 
 
+@pytest.mark.costly
 def test_the_settings_are_those_of_the_documentation() -> None:
     assert [one.words for one in scalings()] == [
         "customary",
@@ -151,6 +155,7 @@ def test_runs_by_the_clock_come_together_and_not_always_just_after_a_poll() -> N
         assert sum(late) / len(late) == pytest.approx(interval / 2, rel=0.15)
 
 
+@pytest.mark.costly
 def test_the_table_of_all_names_for_each_preset_the_best_rivals_and_its_lead(runs: Runs) -> None:
     usual, slow = runs
     made = Tables(runs, swept=True).by_name()["all"]

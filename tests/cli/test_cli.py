@@ -149,6 +149,7 @@ async def test_what_a_terminal_would_obey_is_spelt_out_where_an_argument_is_repe
     assert r"a\x1b[31m\nFAKE" in ran.err
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("arguments", ["--help", "run --help", "check --help", "queues --help", "fly"])
 def test_no_command_imports_what_it_does_not_need_to_print_its_help(arguments: str) -> None:
     asked = (
@@ -220,6 +221,7 @@ async def test_check_warns_of_a_token_that_would_be_sent_unencrypted(form: tuple
     assert "RAILWAY_API_URL: begins with http://, so the token is sent unencrypted" in ran.out
 
 
+@pytest.mark.costly
 async def test_the_log_and_doctor_warn_of_a_token_that_would_be_sent_unencrypted(scene: Scene) -> None:
     api = scene.environment["RAILWAY_API_URL"]
     insecure = {"RAILWAY_API_URL": api.replace("127.0.0.1", "railway.invalid"), **UNHURRIED}
@@ -302,6 +304,7 @@ async def test_once_leaves_it_to_the_controller_that_leads(scene: Scene) -> None
     assert scene.sent == []
 
 
+@pytest.mark.costly
 async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene) -> None:
     await scene.jobs(10, processing=5)
     ran = await autoscaler("explain", environment=scene.environment)
@@ -319,6 +322,7 @@ async def test_explain_prints_each_rule_s_turn_and_changes_nothing(scene: Scene)
     assert scene.asked_for == [2]
 
 
+@pytest.mark.costly
 async def test_explain_shows_what_a_table_cannot_tell_as_unknown(scene: Scene) -> None:
     await scene.queue.execute("DROP TABLE generation_job")
     await scene.queue.execute("CREATE TABLE generation_job (status text, send_after timestamptz)")
@@ -366,6 +370,7 @@ async def test_an_output_that_knows_no_arrows_gets_them_spelt_out(scene: Scene) 
 # --- fake-railway ---
 
 
+@pytest.mark.costly
 async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene) -> None:
     await led_before(scene)
     process = await begun("fake-railway", "--port", "0", "--replicas", "1", environment={})
@@ -385,6 +390,7 @@ async def test_the_fake_alone_prints_what_points_a_controller_at_it(scene: Scene
     assert await process.wait() == 0
 
 
+@pytest.mark.costly
 async def test_the_fake_s_announcement_is_one_write() -> None:
     """So that `head -n 5`, which goes away with its lines, does so after the last write and not between two."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # one recv is one write
@@ -428,6 +434,7 @@ async def test_the_fake_s_port_in_use_is_one_message(scene: Scene) -> None:
     assert f"cannot listen on port {port}" in ran.err
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("command", "package"), [(("demo",), "rich"), (("fake-railway", "--port", "0"), "graphql")])
 async def test_a_command_that_lacks_its_extra_says_which_to_install(
     tmp_path: Path, command: tuple[str, ...], package: str

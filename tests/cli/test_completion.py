@@ -45,6 +45,7 @@ async def test_bash_offers_the_options_of_a_command(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.costly
 @needs_bash
 async def test_bash_offers_choices_presets_and_topics(tmp_path: Path) -> None:
     assert await offered(tmp_path, "autoscaler tune --form ") == {"tiers", "per_worker", "slo", "target_wait", "any"}
@@ -55,6 +56,7 @@ async def test_bash_offers_choices_presets_and_topics(tmp_path: Path) -> None:
     assert await offered(tmp_path, "autoscaler tune --workload d") == {"diurnal"}
 
 
+@pytest.mark.costly
 @needs_bash
 async def test_bash_offers_files_where_a_file_is_taken_and_folders_where_a_folder_is(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").touch()

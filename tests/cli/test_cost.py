@@ -30,6 +30,7 @@ async def recorded(scene: Scene) -> None:
         await driven.controller.recorder.timeline.append(Batch((), (), (), tens), lease)
 
 
+@pytest.mark.costly
 async def test_hours_and_dollars_stand_beside_always_on_and_a_fixed_count(scene: Scene) -> None:
     await recorded(scene)
     ran = await asked(scene, "--json")
@@ -42,6 +43,7 @@ async def test_hours_and_dollars_stand_beside_always_on_and_a_fixed_count(scene:
     assert dear[1]["dollars"] == pytest.approx(2 * old["dollars"], rel=0.01)
 
 
+@pytest.mark.costly
 async def test_a_table_has_a_sum_and_csv_has_one_line_for_each_day(scene: Scene) -> None:
     await recorded(scene)
     lines = (await asked(scene)).out.splitlines()

@@ -208,6 +208,7 @@ def used_or_refused(text: str, environment: Mapping[str, str]) -> None:
         list(Expectation.of(worker, given_s=None, measured=None).table())
 
 
+@pytest.mark.costly
 @settings(fuzzed, max_examples=examples(10, 2500))  # to draw such a policy takes ten times as long as the others
 @given(POLICIES, ENVIRONMENTS)
 def test_a_policy_of_odd_parts_is_used_or_refused(text: str, environment: dict[str, str]) -> None:
@@ -241,6 +242,7 @@ def test_a_file_of_any_bytes_is_used_or_refused(data: bytes) -> None:
             assert_says_what_to_do(error)
 
 
+@pytest.mark.costly
 @fuzzed
 @given(ENVIRONMENTS, st.booleans())
 def test_any_environment_is_used_or_refused(environment: dict[str, str], is_complete: bool) -> None:  # noqa: FBT001
@@ -341,6 +343,7 @@ def can_be_passed(text: str) -> bool:
     return re.search("[\ud800-\udc7f\udd00-\udfff]", text) is None
 
 
+@pytest.mark.costly
 @fuzzed
 @given(COMMANDS, st.lists(OPTIONS | TEXTS, max_size=4), ENVIRONMENTS)
 def test_any_command_line_ends_with_one_message(
@@ -359,6 +362,7 @@ def test_any_command_line_ends_with_one_message(
     assert ended.value.code == 0 or "autoscaler" in err.getvalue() or '"valid": false' in out.getvalue()
 
 
+@pytest.mark.costly
 @fuzzed
 @given(st.lists(LATER | OPTIONS | TEXTS, max_size=6))
 def test_any_command_line_is_parsed_or_refused(arguments: list[str]) -> None:

@@ -20,6 +20,7 @@ async def asked(scene: Scene, *words: str) -> Ran:
     return await autoscaler(*words, "--policy", str(scene.policy), environment=scene.environment)
 
 
+@pytest.mark.costly
 async def test_the_history_has_the_start_the_change_with_its_reasons_and_the_end(scene: Scene) -> None:
     await scene.jobs(5)
     async with running(scene, **QUICK) as controller:
@@ -39,6 +40,7 @@ async def test_the_history_has_the_start_the_change_with_its_reasons_and_the_end
     assert f"scaled {WORKER}: 5 jobs (5 pending, 0 processing) want 1 worker: 0 → 1" in text.out
 
 
+@pytest.mark.costly
 async def test_a_moment_of_the_past_is_explained_with_what_was_seen_decided_and_why(scene: Scene) -> None:
     await scene.jobs(5)
     async with running(scene, **QUICK) as controller:
@@ -89,6 +91,7 @@ async def test_this_minute_is_explained_before_its_sample_is_written(scene: Scen
     assert (await moment(timeline, WORKER, now, now + 600)).sample is None, "no controller led then"
 
 
+@pytest.mark.costly
 async def test_a_fault_has_a_begin_and_an_end(scene: Scene) -> None:
     async with scene.controller() as driven:
         await driven.tick()
@@ -103,6 +106,7 @@ async def test_a_fault_has_a_begin_and_an_end(scene: Scene) -> None:
     assert faults == [("failing", "PostgreSQL"), ("recovered", "PostgreSQL")]
 
 
+@pytest.mark.costly
 async def test_a_change_is_there_once_though_two_leaders_tell_of_it(scene: Scene) -> None:
     await scene.jobs(5)
     async with scene.controller() as driven:
@@ -116,6 +120,7 @@ async def test_a_change_is_there_once_though_two_leaders_tell_of_it(scene: Scene
     assert len(ran.objects) == 1
 
 
+@pytest.mark.costly
 async def test_a_replica_that_does_not_lead_writes_nothing(scene: Scene) -> None:
     async with scene.controller() as leader, scene.controller() as standby:
         await leader.tick()

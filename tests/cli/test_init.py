@@ -39,6 +39,7 @@ async def procrastinate_at(url: str) -> None:
 
 
 class TestFromInitToExplainWithoutAHandEditedLine:
+    @pytest.mark.costly
     async def test_on_a_procrastinate_database(self, scene: Scene, tmp_path: Path) -> None:
         url = scene.environment["DATABASE_URL"]
         await scene.queue.execute("DROP TABLE generation_job")
@@ -47,6 +48,7 @@ class TestFromInitToExplainWithoutAHandEditedLine:
         explained = await self.explained(scene, tmp_path)
         assert "→ 14 jobs (14 pending, 0 processing) want 2 workers: 0 → 2" in explained
 
+    @pytest.mark.costly
     async def test_on_a_table_of_ones_own(self, scene: Scene, tmp_path: Path) -> None:
         await scene.queue.execute("DROP TABLE generation_job")
         make(scene.environment["DATABASE_URL"], RENDERS)
@@ -80,6 +82,7 @@ LIBRARIES = {
 
 
 class TestALibrary:
+    @pytest.mark.costly
     @pytest.mark.parametrize("tables", LIBRARIES)
     async def test_is_recognised_by_its_tables(self, tables: str, database_url: str, tmp_path: Path) -> None:
         rows, keys = LIBRARIES[tables]
@@ -88,6 +91,7 @@ class TestALibrary:
         assert found.queue == keys
         assert (await found.depth(database_url)).pending == (7 if rows else 0)
 
+    @pytest.mark.costly
     async def test_is_found_in_another_schema_and_under_another_prefix(self, database_url: str, tmp_path: Path) -> None:
         await procrastinate_at(database_url)
         moved = "; ".join(
@@ -101,6 +105,7 @@ class TestALibrary:
         assert "# queues: [mail, render]" in found.text
         assert (await found.depth(database_url)).pending == 14
 
+    @pytest.mark.costly
     async def test_with_most_unfinished_jobs_is_taken_of_several_and_another_by_its_name(
         self, database_url: str, tmp_path: Path
     ) -> None:
@@ -117,6 +122,7 @@ class TestALibrary:
         assert (ran.code, files(tmp_path)) == (1, [])
         assert "can see no tables of preset oban" in ran.err
 
+    @pytest.mark.costly
     async def test_whose_tables_may_not_be_read_is_proposed_with_the_grant(
         self, database_url: str, bystander: str, tmp_path: Path
     ) -> None:
@@ -125,6 +131,7 @@ class TestALibrary:
         assert found.queue == {"preset": "river"}
         assert "GRANT SELECT ON" in found.ran.out
 
+    @pytest.mark.costly
     async def test_with_tables_for_each_queue_has_its_queues_named(self, database_url: str, tmp_path: Path) -> None:
         queue = "(msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)"
         make(
@@ -148,6 +155,7 @@ class TestTheFile:
         assert (tmp_path / "policy.yaml").read_text() == "mine"
         assert not (tmp_path / "nowhere.yaml").exists()
 
+    @pytest.mark.costly
     async def test_is_printed_alone_for_a_dash(self, database_url: str, tmp_path: Path) -> None:
         make(database_url, RENDERS)
         ran = await init(database_url, tmp_path, "-")
@@ -155,6 +163,7 @@ class TestTheFile:
         assert "Found table renders" in ran.err
         assert files(tmp_path) == []
 
+    @pytest.mark.costly
     async def test_has_some_15_lines_that_fit(self, database_url: str, tmp_path: Path) -> None:
         make(database_url, RENDERS)
         text = (await written(database_url, tmp_path)).text
@@ -177,11 +186,13 @@ class TestTheService:
         environment = {key: value for key, value in scene.environment.items() if key != "RAILWAY_WORKER_SERVICE_ID"}
         return await autoscaler("init", "-", *arguments, environment=environment, cwd=folder)
 
+    @pytest.mark.costly
     async def test_is_the_only_one_that_is_named_like_a_worker(self, scene: Scene, tmp_path: Path) -> None:
         scene.fake.add_service("Postgres")
         ran = await self.proposed(scene, tmp_path)
         assert f"service: '{scene.environment['RAILWAY_WORKER_SERVICE_ID']}' # worker on Railway" in ran.out
 
+    @pytest.mark.costly
     async def test_is_a_variable_and_a_list_where_several_could_be_it(self, scene: Scene, tmp_path: Path) -> None:
         other = scene.fake.add_service("render worker\n  evil: true")
         ran = await self.proposed(scene, tmp_path)
@@ -192,11 +203,13 @@ class TestTheService:
         ran = await self.proposed(scene, tmp_path, "--service", other.id)
         assert f"service: '{other.id}'" in ran.out
 
+    @pytest.mark.costly
     async def test_that_is_not_there_is_refused(self, scene: Scene, tmp_path: Path) -> None:
         for ident in ("no-such-id", "no id"):
             ran = await self.proposed(scene, tmp_path, "--service", ident)
             assert (ran.code, ran.out) == (2, "")
 
+    @pytest.mark.costly
     async def test_is_a_variable_where_railway_does_not_answer(self, scene: Scene, tmp_path: Path) -> None:
         scene.environment["RAILWAY_API_URL"] = "http://127.0.0.1:1"
         ran = await self.proposed(scene, tmp_path)
@@ -204,6 +217,7 @@ class TestTheService:
         assert "Railway: cannot be reached" in ran.err
 
 
+@pytest.mark.costly
 async def test_two_at_once_write_one_file(database_url: str, tmp_path: Path) -> None:
     make(database_url, RENDERS)
     rans = await asyncio.gather(*(init(database_url, tmp_path) for _ in range(3)))

@@ -126,6 +126,7 @@ TABLES = {
 
 
 class TestATableOfOnesOwn:
+    @pytest.mark.costly
     @pytest.mark.parametrize("case", TABLES)
     async def test_is_read_with_its_own_names(self, case: str, database_url: str, tmp_path: Path) -> None:
         table = TABLES[case]
@@ -135,6 +136,7 @@ class TestATableOfOnesOwn:
         depth = await found.depth(database_url)
         assert (depth.pending, depth.processing) == table.depth
 
+    @pytest.mark.costly
     async def test_what_cannot_be_told_is_a_comment_with_the_reason(self, database_url: str, tmp_path: Path) -> None:
         make(database_url, TABLES["with_the_usual_names"].sql, "INSERT INTO jobs (status) VALUES ('on_hold')")
         found = await written(database_url, tmp_path)
@@ -142,6 +144,7 @@ class TestATableOfOnesOwn:
         assert "# stale_after: 1h" in found.text
         assert "# wake_on: no trigger announces new jobs" in found.text
 
+    @pytest.mark.costly
     async def test_the_channel_of_a_trigger_and_the_time_of_a_job_are_taken_over(
         self, database_url: str, tmp_path: Path
     ) -> None:
@@ -157,6 +160,7 @@ class TestATableOfOnesOwn:
         assert found.worker["target_wait"] == "3m"
         assert "# stale_after: 8m" in found.text
 
+    @pytest.mark.costly
     async def test_the_likelier_of_two_is_taken_and_the_other_is_named(self, database_url: str, tmp_path: Path) -> None:
         make(
             database_url,
@@ -199,6 +203,7 @@ class TestATableOfOnesOwn:
         assert (ran.code, ran.out, files(tmp_path)) == (1, "", [])
         assert "1 table with a status looked at" in ran.err
 
+    @pytest.mark.costly
     async def test_that_may_not_be_read_is_named(self, database_url: str, bystander: str, tmp_path: Path) -> None:
         make(database_url, TABLES["with_the_usual_names"].sql)
         ran = await init(bystander, tmp_path)
@@ -207,6 +212,7 @@ class TestATableOfOnesOwn:
         named = await init(bystander, tmp_path, "--table", "jobs")
         assert (named.code, "GRANT SELECT ON jobs" in named.err) == (1, True)
 
+    @pytest.mark.costly
     async def test_that_is_locked_is_not_waited_for(self, database_url: str, tmp_path: Path) -> None:
         make(database_url, TABLES["with_the_usual_names"].sql)
         with psycopg.connect(database_url) as other:
@@ -227,6 +233,7 @@ class TestATableOfOnesOwn:
         ran = await init(bystander, tmp_path)
         assert (ran.code, "public.jobs (row security; ALTER ROLE … BYPASSRLS)" in ran.err) == (1, True)
 
+    @pytest.mark.costly
     async def test_without_a_job_in_progress_yet_gets_the_usual_words_for_it(
         self, database_url: str, tmp_path: Path
     ) -> None:
@@ -237,12 +244,14 @@ class TestATableOfOnesOwn:
         depth = await found.depth(database_url)
         assert (depth.pending, depth.processing) == (1, 1)
 
+    @pytest.mark.costly
     async def test_is_named_where_a_library_is_there_without_a_job(self, database_url: str, tmp_path: Path) -> None:
         make(database_url, schema("que"), TABLES["with_the_usual_names"].sql)
         found = await written(database_url, tmp_path)
         assert found.queue == {"preset": "que"}
         assert "Table jobs holds jobs, too; --table NAME takes it." in found.ran.out
 
+    @pytest.mark.costly
     async def test_is_found_among_hundreds_of_others(self, database_url: str, tmp_path: Path) -> None:
         many = "; ".join(f"CREATE TABLE accounts_{n} (id int, status text, created_at date)" for n in range(250))
         make(database_url, many, TABLES["with_the_usual_names"].sql)

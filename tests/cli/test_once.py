@@ -74,6 +74,7 @@ async def unhide(scene: Scene) -> None:
 HOLD = ("failed", "QueueUnavailable", None)
 
 
+@pytest.mark.costly
 @both
 async def test_on_unavailable_fires_after_three_lost_readings_and_its_time(
     scene: Scene, tmp_path: Path, through: Through
@@ -99,6 +100,7 @@ async def test_on_unavailable_fires_after_three_lost_readings_and_its_time(
     assert scene.asked_for == [3]
 
 
+@pytest.mark.costly
 @both
 async def test_a_reading_in_between_begins_the_count_of_lost_readings_anew(
     scene: Scene, tmp_path: Path, through: Through
@@ -117,6 +119,7 @@ async def test_a_reading_in_between_begins_the_count_of_lost_readings_anew(
     assert cycles.told[1:] == [HOLD, HOLD, ("held", "Tier", 0), HOLD, HOLD, ("applied", "Fallback", 3)]
 
 
+@pytest.mark.costly
 @both
 async def test_a_reading_of_the_queue_counts_though_railway_cannot_be_read(
     scene: Scene, tmp_path: Path, through: Through
@@ -132,6 +135,7 @@ async def test_a_reading_of_the_queue_counts_though_railway_cannot_be_read(
     assert scene.sent == []
 
 
+@pytest.mark.costly
 @both
 async def test_a_stop_that_is_never_shown_is_remembered(scene: Scene, through: Through) -> None:
     scene.fake.by_hand(replicas=1)
@@ -155,6 +159,7 @@ async def test_a_stop_that_is_never_shown_is_remembered(scene: Scene, through: T
     assert scene.sent == ["deploymentStop", "deploymentRestart"]
 
 
+@pytest.mark.costly
 @both
 async def test_min_replicas_holds_while_the_queue_cannot_be_read(scene: Scene, through: Through) -> None:
     await hide(scene)
@@ -169,6 +174,7 @@ async def test_min_replicas_holds_while_the_queue_cannot_be_read(scene: Scene, t
     assert scene.asked_for == [2]
 
 
+@pytest.mark.costly
 @both
 async def test_how_long_workers_take_to_start_is_measured(database_url: str, redis_url: str, through: Through) -> None:
     async with set_scene(database_url, redis_url, pace=0.1) as scene:
@@ -185,6 +191,7 @@ async def test_how_long_workers_take_to_start_is_measured(database_url: str, red
     assert took > 100
 
 
+@pytest.mark.costly
 async def test_three_processes_of_once_fall_back_as_one_of_run_does(scene: Scene, tmp_path: Path) -> None:
     blind(scene, tmp_path)
     async with scene.controller() as driven:
@@ -199,6 +206,7 @@ async def test_three_processes_of_once_fall_back_as_one_of_run_does(scene: Scene
     assert scene.asked_for == [3]
 
 
+@pytest.mark.costly
 async def test_an_output_that_takes_nothing_is_exit_1_and_the_cycle_was_made_all_the_same(scene: Scene) -> None:
     await scene.jobs(15)
     with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process

@@ -77,6 +77,7 @@ def test_progress_is_shown_on_a_terminal_and_wiped_out(monkeypatch: pytest.Monke
         assert stream.getvalue() == (shown if isinstance(stream, Terminal) else "")
 
 
+@pytest.mark.costly
 def test_on_a_terminal_a_heading_is_bold_and_what_is_valid_is_green() -> None:
     process, terminal = pty.fork()
     if not process:

@@ -18,6 +18,7 @@ async def asked(scene: Scene, *words: str) -> Ran:
     return await autoscaler(*words, "--policy", str(scene.policy), environment=scene.environment)
 
 
+@pytest.mark.costly
 async def test_a_held_count_is_gone_to_with_the_next_cycle_and_left_when_it_is_ended(scene: Scene) -> None:
     async with scene.controller() as driven:
         await driven.tick()
@@ -37,6 +38,7 @@ async def test_a_held_count_is_gone_to_with_the_next_cycle_and_left_when_it_is_e
         ]
 
 
+@pytest.mark.costly
 async def test_an_override_outlives_the_process_and_is_shown_by_the_replica_that_does_not_lead(scene: Scene) -> None:
     await asked(scene, "pause", WORKER, "--for", "2h", "--by", "ann")
     await scene.jobs(99)
@@ -54,6 +56,7 @@ async def test_an_override_outlives_the_process_and_is_shown_by_the_replica_that
     assert scene.asked_for == []
 
 
+@pytest.mark.costly
 async def test_it_belongs_to_the_service_and_not_to_the_name(scene: Scene, tmp_path: Path) -> None:
     await asked(scene, "pause", WORKER, "--for", "2h")
     renamed = tmp_path / "renamed.yaml"
@@ -65,6 +68,7 @@ async def test_it_belongs_to_the_service_and_not_to_the_name(scene: Scene, tmp_p
     assert listed.out == "No override is in force.\n"
 
 
+@pytest.mark.costly
 async def test_the_list_says_who_what_and_until_when(scene: Scene) -> None:
     await asked(scene, "at-least", WORKER, "2", "--for", "3h", "--why", "mailing", "--by", "ann")
     await asked(scene, "pause", "--all", "--down", "--for", "1h", "--by", "bob", "--force")
@@ -79,6 +83,7 @@ async def test_the_list_says_who_what_and_until_when(scene: Scene) -> None:
     ]
 
 
+@pytest.mark.costly
 async def test_once_honours_it_too(scene: Scene) -> None:
     await asked(scene, "at-least", WORKER, "2", "--for", "3h")
     ran = await autoscaler("once", str(scene.policy), "--json", environment=scene.environment)
@@ -87,6 +92,7 @@ async def test_once_honours_it_too(scene: Scene) -> None:
     ]
 
 
+@pytest.mark.costly
 async def test_a_leader_that_is_killed_leaves_it_to_its_successor(scene: Scene) -> None:
     async with running(scene, **TAKEN_OVER) as first:
         await first.until(event="reconcile", outcome="held")
@@ -97,6 +103,7 @@ async def test_a_leader_that_is_killed_leaves_it_to_its_successor(scene: Scene) 
         await second.until(event="reconcile", reason="Held", configured=2)
 
 
+@pytest.mark.costly
 async def test_what_redis_lost_is_written_back_by_a_process_that_saw_it(scene: Scene) -> None:
     async with scene.controller() as driven:
         await driven.tick()

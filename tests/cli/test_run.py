@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 import httpx
+import pytest
 
 from controller.demo.servers import Servers
 from tests.support.patience import until, until_equal
@@ -56,6 +57,7 @@ async def test_everything_that_is_wrong_with_environment_and_policy_is_one_messa
     assert "Traceback" not in ran.err
 
 
+@pytest.mark.costly
 async def test_a_port_in_use_is_one_message(scene: Scene) -> None:
     async with running(scene, **QUICK) as first:
         port = (await first.until(event="started"))["port"]
@@ -84,6 +86,7 @@ async def test_run_scales_with_the_queue_and_serves_what_it_sees(scene: Scene) -
         assert [line["event"] for line in controller.lines][-2:] == ["lease_released", "stopped"]
 
 
+@pytest.mark.costly
 async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Scene) -> None:
     await led_before(scene)
     async with running(scene, POLL_INTERVAL_MS="600000") as controller:
@@ -93,6 +96,7 @@ async def test_a_new_job_wakes_the_controller_long_before_the_interval(scene: Sc
         assert (line["outcome"], line["desired"]) == ("applied", 1)
 
 
+@pytest.mark.costly
 async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_takes_over(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
@@ -110,6 +114,7 @@ async def test_of_two_replicas_one_acts_and_the_other_shows_its_numbers_and_take
     assert scene.sent == ["serviceInstanceUpdate", "deploymentRestart"]
 
 
+@pytest.mark.costly
 async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
@@ -124,6 +129,7 @@ async def test_kill_9_and_a_restart_within_a_cooldown_scale_nothing_early(scene:
     assert scene.asked_for == [2]
 
 
+@pytest.mark.costly
 async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
     """PostgreSQL, Redis and Railway at addresses that do not answer: it starts, says so, and holds."""
     await led_before(scene)
@@ -145,6 +151,7 @@ async def test_what_is_down_at_the_start_is_waited_for(scene: Scene) -> None:
     assert scene.sent == []
 
 
+@pytest.mark.costly
 async def test_what_goes_down_in_mid_flight_changes_nothing_and_comes_back_without_a_restart(
     stoppable_scene: Scene, stoppable_servers: Servers
 ) -> None:
@@ -211,6 +218,7 @@ async def test_no_secret_is_ever_printed(scene: Scene) -> None:
     assert not [secret for secret in ("t0ken", "hunter2", "swordfish") if secret in everything]
 
 
+@pytest.mark.costly
 async def test_a_sigterm_waits_for_a_change_that_is_being_made_and_not_for_a_reading(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
@@ -223,6 +231,7 @@ async def test_a_sigterm_waits_for_a_change_that_is_being_made_and_not_for_a_rea
         assert [line["event"] for line in controller.lines] == ["lease_released", "stopped"]
 
 
+@pytest.mark.costly
 async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> None:
     await led_before(scene)
     async with running(scene, **QUICK) as controller:
@@ -237,6 +246,7 @@ async def test_a_sigterm_in_the_middle_of_a_change_lets_it_end(scene: Scene) -> 
     assert await scene.redis.hget(await scene.journal_key(), "intent_accepted") in {None, "1"}
 
 
+@pytest.mark.costly
 async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads(scene: Scene) -> None:
     await led_before(scene)
     nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:9/d", "RAILWAY_API_URL": "http://127.0.0.1:9/graphql/v2"}
@@ -266,6 +276,7 @@ async def test_a_standby_needs_neither_postgresql_nor_railway_and_says_who_leads
     assert not [line for line in second.lines if line["event"] in {"reconcile", "library", "crashed"}]
 
 
+@pytest.mark.costly
 async def test_a_replica_that_loses_the_lease_closes_its_connection_to_postgresql(scene: Scene) -> None:
     """One connection reads and one listens; of a replica that lost the lease, none is left."""
     await led_before(scene)
@@ -297,6 +308,7 @@ async def _connections(scene: Scene) -> int:
     return int(row[0])
 
 
+@pytest.mark.costly
 async def test_once_beside_a_leader_over_an_emptied_redis_hears_first_what_that_one_remembers(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)
@@ -315,6 +327,7 @@ async def test_once_beside_a_leader_over_an_emptied_redis_hears_first_what_that_
     assert scene.asked_for == [2]
 
 
+@pytest.mark.costly
 async def test_a_worker_that_left_the_policy_is_shown_no_more(scene: Scene) -> None:
     await led_before(scene)
     cycles = (await scene.journal_key()).replace("worker:generation-worker", "cycles")

@@ -227,6 +227,7 @@ async def pages(port: int) -> dict[str, str]:
     return found
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "refuses",
     some(
@@ -286,6 +287,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("arguments", "refuses"),
     [
@@ -301,6 +303,7 @@ async def test_no_secret_leaves_by_a_command(planted: Planted, arguments: tuple[
     assert leaks(ran.out + ran.err + await dump(planted.scene.redis)) == []
 
 
+@pytest.mark.costly
 async def test_the_log_in_text_holds_no_secret(planted: Planted) -> None:
     environment = {**planted.environment, "PORT": "0", "LOG_FORMAT": "text"}
     process = await begun("run", "--policy", str(planted.policy), environment=environment)
@@ -400,6 +403,7 @@ cli.main(["explain"])
 """
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("secret", some(SECRETS, every=4))
 async def test_the_traceback_of_a_bug_holds_no_secret(planted: Planted, secret: str) -> None:
     process = await asyncio.create_subprocess_exec(

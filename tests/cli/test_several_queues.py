@@ -34,6 +34,7 @@ def policy(tmp_path: Path) -> Path:
     return tmp_path / "several.yaml"
 
 
+@pytest.mark.costly
 def test_simulate_draws_the_queue_of_each_job_and_shows_the_waits_of_each(run: Run, policy: Path, trace: Path) -> None:
     policy.write_text(HEAD + BY_WAIT)
     ran = run("simulate", policy, "oracle", "--trace", trace)
@@ -119,6 +120,7 @@ def test_shares_beside_jobs_that_name_their_queues_are_refused(run: Run, policy:
     )
 
 
+@pytest.mark.costly
 def test_plan_splits_the_jobs_by_the_shares_that_are_given(run: Run, policy: Path, trace: Path) -> None:
     policy.write_text(HEAD + BY_WAIT)
     out = " ".join(run("plan", policy, policy, "--trace", trace, "--queue-shares", "urgent=3").out.split())
@@ -136,6 +138,7 @@ def test_a_policy_with_one_queue_shows_no_table_of_queues(run: Run, policy: Path
     assert "drawn at random" not in run("simulate", policy, "--trace", trace).out
 
 
+@pytest.mark.costly
 def test_plan_tells_what_a_queue_asks_for_from_where_its_jobs_are(
     run: Run, policy: Path, trace: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +152,7 @@ def test_plan_tells_what_a_queue_asks_for_from_where_its_jobs_are(
     assert "the queue or the service changes" in run("plan", policy, other, "--trace", trace).out
 
 
+@pytest.mark.costly
 def test_tune_keeps_the_queues_and_refuses_a_promise_for_them(
     run: Run, policy: Path, named: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def test_simulate_gives_everything_as_json(run: Run, trace: Path) -> None:
     assert (ours["slo_s"], ours["unfinished_jobs"]) == (90.0, 0)
 
 
+@pytest.mark.costly
 def test_the_same_seed_makes_the_same_jobs_and_takes_the_same_workers(run: Run) -> None:
     asked = ("simulate", "balanced", "--workload", "bursts", "--span", "6h", "--json", "--seed")
     first, again, other = (json.loads(run(*asked, seed).out) for seed in ("7", "7", "8"))
@@ -161,6 +162,7 @@ def test_built_in_policies_know_how_many_hands_a_worker_has(run: Run, tmp_path: 
     assert by_name["paid_s"] == in_file["paid_s"]
 
 
+@pytest.mark.costly
 def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> None:
     jobs = ("--workload", "poisson:rate=2/m,service=40s", "--span", "6h")
     ran = run("tune", POLICY, "--wait", "60s", *jobs, "--weeks", "2")
@@ -175,6 +177,7 @@ def test_tune_prints_a_policy_that_check_accepts(run: Run, tmp_path: Path) -> No
     assert found["policies"][0]["avoidable_wait"]["p95_s"] < 90
 
 
+@pytest.mark.costly
 def test_tune_says_where_nothing_meets_the_goal(run: Run) -> None:
     ran = run("tune", POLICY, "--budget", "1$/month", "--workload", "poisson:rate=2/m", "--span", "3h", "--weeks", "1")
     assert ran.code == 1
@@ -198,6 +201,7 @@ def test_check_says_what_each_tier_implies(run: Run, monkeypatch: pytest.MonkeyP
     assert steps["generation-worker"]["steps"][0] == {"up_to": 10, "replicas": 1, "wait_s": 18.0}
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("as_many_steps_as_promised")
 def test_check_proposes_a_stabilization_window_where_tiers_flap(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
@@ -229,6 +233,7 @@ def test_check_says_up_to_which_depth_each_count_of_jobs_per_worker_lasts(run: R
     assert "2 0 5 min (max_wait)" in [" ".join(line.split()) for line in run("check", path).out.splitlines()]
 
 
+@pytest.mark.costly
 def test_tune_replaces_jobs_per_worker_and_keeps_max_wait(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "each.yaml"
     keys = "max_replicas: 3, per_worker: 5, activation: 3, tolerance: 10%, max_wait: 5m"
@@ -499,6 +504,7 @@ def test_the_command_line_has_the_last_word_and_railway_is_not_asked(
     assert (asked.seconds, asked.source) == (seconds, "--drain")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("command", ["simulate", "plan", "tune"])
 def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
@@ -516,6 +522,7 @@ def test_a_railway_that_cannot_be_read_leaves_the_default_and_says_so(
     assert "has 0 s to finish its jobs (Railway's default; --drain says otherwise. The service's own could not" in words
 
 
+@pytest.mark.costly
 def test_tune_knows_how_many_requests_the_token_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with on_railway(monkeypatch, None):
         ran = run(
@@ -535,6 +542,7 @@ def test_tune_knows_how_many_requests_the_token_has(run: Run, monkeypatch: pytes
     assert "requests an hour of this token" in " ".join(ran.out.replace("#", " ").split())
 
 
+@pytest.mark.costly
 def test_tune_warns_on_stderr_too(run: Run, tmp_path: Path) -> None:
     busy = tmp_path / "busy.yaml"
     busy.write_text(POLICY.read_text().replace("${POLL_INTERVAL_MS:-10000}ms", "3s"))
@@ -557,6 +565,7 @@ def test_tune_warns_on_stderr_too(run: Run, tmp_path: Path) -> None:
     assert "# WARNING: " in ran.out
 
 
+@pytest.mark.costly
 def test_tune_fails_where_what_was_held_out_misses_the_goal(run: Run, tmp_path: Path) -> None:
     """One job a minute, and in the last third bursts that no start-up is quick enough for."""
     calm, wild = ([(60.0 * n, 15.0) for n in range(400)], [(24_000.0 + 600.0 * n, 40.0) for n in range(20)])
@@ -572,6 +581,7 @@ def test_tune_fails_where_what_was_held_out_misses_the_goal(run: Run, tmp_path: 
 VIEW = "ALTER TABLE generation_job RENAME TO jobs; CREATE VIEW generation_job AS SELECT * FROM jobs"
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("change", some([VIEW, "SELECT 1"], every=2))
 def test_only_what_can_be_measured_needs_no_service_time(
     run: Run, database_url: str, monkeypatch: pytest.MonkeyPatch, change: str
@@ -614,6 +624,7 @@ def test_each_j_says_what_it_counts(run: Run, trace: Path) -> None:
     assert all("unit" in policy[one] for one in ("J_counts", "J_of_all_waits_counts"))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("command", ["simulate", "plan", "tune"])
 def test_what_is_printed_fits_a_terminal(
     run: Run, monkeypatch: pytest.MonkeyPatch, trace: Path, sooner: Path, command: str

@@ -32,6 +32,7 @@ async def answering(body: Any, status: int = 200) -> AsyncIterator[str]:
         yield address
 
 
+@pytest.mark.costly
 async def test_it_says_who_leads_and_why_each_worker_has_its_count(scene: Scene) -> None:
     await scene.jobs(5)
     async with scene.controller() as driven:
@@ -49,6 +50,7 @@ async def test_it_says_who_leads_and_why_each_worker_has_its_count(scene: Scene)
     assert "needs a token; set HTTP_TOKEN" in refused.err
 
 
+@pytest.mark.costly
 async def test_faults_and_overrides_are_shown_and_the_exit_code_is_1_while_it_is_not_healthy(scene: Scene) -> None:
     words = ("pause", WORKER, "--for", "2h", "--by", "ann", "--policy", str(scene.policy))
     assert (await autoscaler(*words, environment=scene.environment)).code == 0

@@ -130,6 +130,7 @@ async def test_all_that_is_printed_offline_fits_and_is_the_same_as_in_a_wide_ter
         assert letters(without_speed[0]) == letters(without_speed[1]), "a letter is lost"
 
 
+@pytest.mark.costly
 async def test_what_talks_to_the_servers_fits_too(scene: Scene) -> None:
     await scene.jobs(15)
     environment = {**scene.environment, "COLUMNS": "80"}

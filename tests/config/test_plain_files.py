@@ -117,6 +117,7 @@ def explained_anew(environment: dict[bytes, bytes]) -> Ran:
     return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("odd", "code", "words"),
     [

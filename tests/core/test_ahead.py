@@ -217,6 +217,7 @@ def test_a_job_that_is_withdrawn_before_it_is_due_lets_its_worker_go() -> None:
     assert day.changes == [(30.0, 0, 1), (50.0, 1, 0)], "idle_off after it was last wanted to start"
 
 
+@pytest.mark.costly
 @given(
     st.lists(st.floats(0, 400), min_size=1, max_size=25),
     st.sampled_from([TIERS, AIMING, policy(scale_down={"cooldown": "30s", "stabilization_window": "20s"})]),

@@ -276,6 +276,7 @@ def test_it_only_ever_adds_one_worker_or_keeps_those_that_run(  # noqa: PLR0917 
         assert decision.desired >= min(count, policy.max_replicas)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(5, 200))
 @given(policies(), st.sampled_from(list(KINDS)), st.integers(0, 2**32))
 def test_over_random_days_it_never_removes_nor_hurries(policy: WorkerPolicy, kind: str, seed: int) -> None:

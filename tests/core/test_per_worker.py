@@ -198,6 +198,7 @@ def shares(draw: st.DrawFn) -> WorkerPolicy:
     )
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(5, 200))
 @given(shares(), st.integers(0, 2**32))
 def test_every_rule_of_jobs_per_worker_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:

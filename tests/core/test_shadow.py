@@ -154,6 +154,7 @@ def test_the_implied_wait_is_by_littles_law_and_unknown_without_a_time_per_job()
     assert Account(NOW).mean_wait_s(0.0, 20.0) is None
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5), st.floats(1, 40)), max_size=30))
 def test_a_policy_beside_itself_decides_the_same_and_differs_in_nothing(seen: list[tuple[int, int, float]]) -> None:

@@ -294,6 +294,7 @@ def aims(draw: st.DrawFn) -> WorkerPolicy:
     )
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(3, 100))
 @given(aims(), st.integers(0, 2**32))
 def test_every_rule_of_a_wait_holds_over_random_days(policy: WorkerPolicy, seed: int) -> None:

@@ -91,6 +91,7 @@ def scale_downs_of_a_controller(window_s: float, quiet: int, seed: int) -> int:
         return sum(one.after < one.before for one in world.record.granted)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("off", OFF, ids=lambda off: f"{off:+.2f} s")
 @pytest.mark.parametrize("intervals", some([1, 12, 3], every=2))
 def test_a_worker_goes_one_look_after_the_window_in_production_and_in_the_simulator(intervals: int, off: float) -> None:

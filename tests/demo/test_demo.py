@@ -81,6 +81,7 @@ async def line_with(process: asyncio.subprocess.Process, words: str, said: list[
     return await in_time(read(), f"{words!r} of the demo", shown=lambda: said[-5:])
 
 
+@pytest.mark.costly
 async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(short_tmp: Path, tmp_path: Path) -> None:
     recorded = tmp_path / "recorded"
     async with demo(short_tmp, "--keep", "--seconds", "20", "--record", str(recorded)) as process:
@@ -105,6 +106,7 @@ async def test_it_scales_real_workers_up_and_ends_by_the_clock_with_a_summary(sh
     assert (recorded / "jobs.csv").read_text().startswith("t,service\n")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("ending", some([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], every=3))
 async def test_nothing_is_left_of_it_however_it_ends(short_tmp: Path, ending: signal.Signals) -> None:
     async with demo(short_tmp) as process:

@@ -28,6 +28,7 @@ def live(width: int, height: int) -> LiveScreen:
     return LiveScreen(console, HEADLINE)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 20), (200, 50)])
 def test_a_terminal_is_never_too_small_for_what_is_drawn(width: int, height: int) -> None:
     screen = live(width, height)

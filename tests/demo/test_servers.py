@@ -123,6 +123,7 @@ def test_nothing_remains_when_the_process_that_asked_for_them_is_killed() -> Non
         nothing_remains(started)
 
 
+@pytest.mark.costly
 def test_nothing_remains_when_the_process_that_owns_them_is_killed() -> None:
     with starter(cwd=REPOSITORY) as (process, started):
         os.kill(started.pids[0], signal.SIGKILL)
@@ -132,6 +133,7 @@ def test_nothing_remains_when_the_process_that_owns_them_is_killed() -> None:
         nothing_remains(started)
 
 
+@pytest.mark.costly
 def test_nothing_remains_of_servers_that_were_paused() -> None:
     with starter(cwd=REPOSITORY) as (process, started):
         for server in started.pids[1:]:
@@ -140,6 +142,7 @@ def test_nothing_remains_of_servers_that_were_paused() -> None:
         assert started.remains() == []
 
 
+@pytest.mark.costly
 def test_a_plain_user_can_start_them() -> None:
     with plain_user() as (python, options), starter([python], **options) as (process, started):
         assert started.uid != 0
@@ -147,6 +150,7 @@ def test_a_plain_user_can_start_them() -> None:
         assert started.remains() == []
 
 
+@pytest.mark.costly
 def test_they_start_from_a_place_that_only_root_can_enter(tmp_path: Path) -> None:
     for name, part in wheel_parts():
         (tmp_path / name).symlink_to(part)
@@ -160,6 +164,7 @@ def test_they_start_from_a_place_that_only_root_can_enter(tmp_path: Path) -> Non
         assert started.remains() == []
 
 
+@pytest.mark.costly
 def test_a_port_that_was_taken_in_between_is_passed_over(tmp_path: Path) -> None:
     folder = Path(tempfile.gettempdir()) / f"autoscaler-{tmp_path.name}"
     with socket.create_server(("127.0.0.1", 0)) as other:

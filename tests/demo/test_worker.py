@@ -73,6 +73,7 @@ def counted(redis_url: str) -> dict[int, int]:
         return {int(key.rsplit(":", 1)[1]): int(client.get(key) or 0) for key in client.keys("worker:rpm:*")}
 
 
+@pytest.mark.costly
 async def test_no_job_is_ever_taken_twice(queue: AsyncConnection, redis_url: str, start: Start) -> None:
     names = {"one", "two", "three"}
     for name in names:
@@ -133,6 +134,7 @@ async def test_sigterm_gives_unfinished_jobs_back(queue: AsyncConnection, start:
     assert await rows(queue, state) == [("pending", 0, None, None, None)]
 
 
+@pytest.mark.costly
 async def test_sigterm_lets_a_short_job_finish(queue: AsyncConnection, start: Start) -> None:
     await enqueue(queue, 2, duration_s=3)
     process = start(WORKER_CONCURRENCY="1")
@@ -190,6 +192,7 @@ async def test_a_minimal_queue_has_three_columns_and_still_wakes_workers(conn: A
     assert sorted(jobs) == sorted((job, "pending") for job in told)
 
 
+@pytest.mark.costly
 async def test_a_job_in_hand_survives_an_outage_of_both_servers(
     stoppable_servers: Servers, stoppable_database_url: str
 ) -> None:

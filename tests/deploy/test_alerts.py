@@ -241,6 +241,7 @@ def test_every_alert_has_a_case() -> None:
     assert {case.alert for case in CASES.values()} == set(rules())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_an_alert_fires_and_resolves(case: Case, tmp_path: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", str(_file(case, tmp_path)))

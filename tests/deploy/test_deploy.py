@@ -171,6 +171,7 @@ def test_the_dockerfile_compiles_what_it_runs_and_looks_after_its_health() -> No
     compile(probe[1], "HEALTHCHECK", "exec")
 
 
+@pytest.mark.costly
 async def test_the_controller_runs_without_docstrings_and_asserts_as_in_the_image(scene: Scene) -> None:
     await scene.jobs(20)
     image = {**scene.environment, "PYTHONOPTIMIZE": "2", "PYTHONNODEBUGRANGES": "1"}

@@ -106,6 +106,7 @@ def test_there_is_a_row_for_every_metric_and_for_no_other() -> None:
     assert sorted(named("deprecated-metrics")) == sorted(DEPRECATED)
 
 
+@pytest.mark.costly
 def test_there_is_a_row_for_every_metric_that_stands_anywhere_in_the_program() -> None:
     found = {text for text in texts() if re.fullmatch("autoscaler_[a-z_]+", text)} - {READER}
     assert found >= set(METRICS)
@@ -167,6 +168,7 @@ def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
     assert sorted(named("environment")) == sorted(read)
 
 
+@pytest.mark.costly
 def test_there_is_a_row_for_every_event_of_the_log_and_for_no_other() -> None:
     events, unknown = events_reported()
     assert len(events) > 18
@@ -315,6 +317,7 @@ def test_a_page_says_it_in_plain_words(page: str) -> None:
     assert RIDDLES.findall(PAGES[page]) == []
 
 
+@pytest.mark.costly
 def test_the_program_says_it_in_plain_words() -> None:
     """Its texts, docstrings and comments."""
     found = {path: RIDDLES.findall((ROOT / path).read_text()) for path in tree()}

@@ -123,6 +123,7 @@ async def test_whatever_happens_to_one_worker_the_next_ones_get_their_findings(
     assert not [one for one in report.everywhere if one.level is Level.ERROR]
 
 
+@pytest.mark.costly
 async def test_the_command_prints_it_for_people_and_for_programs(scene: Scene) -> None:
     scene.environment["UNHURRIED_BUT"] = "controller.doctor.postgres_server._QUIET_S=0.05"
     ran = await autoscaler("doctor", environment=scene.environment)
@@ -161,6 +162,7 @@ def deaf_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_listener, "_SELF_TEST_S", 0.2)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("direct", [False, True])
 async def test_a_pooler_is_named_and_whether_anything_wakes_us_past_it(
     scene: Scene, servers: Servers, monkeypatch: pytest.MonkeyPatch, *, direct: bool
@@ -227,6 +229,7 @@ async def test_a_connection_that_is_cut_while_it_listens_is_seen(scene: Scene, m
     assert "find what ends idle connections" in found.fix
 
 
+@pytest.mark.costly
 async def test_a_port_that_speaks_tls_or_none_is_told_and_what_to_write(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -297,6 +297,7 @@ async def test_the_interval_is_held_against_the_requests_that_railway_allows(
     assert (found.level, found.fix) == (level, fix)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("services", "interval", "level", "says", "fix"),
     [

@@ -118,6 +118,7 @@ def test_a_long_file_is_looked_through_in_no_time(text: str) -> None:
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.costly
 def test_the_nearest_file_counts_and_no_more_of_it_than_a_bound(tmp_path: Path) -> None:
     deep = tmp_path / "one" / "two"
     (tmp_path / ".railway").mkdir()

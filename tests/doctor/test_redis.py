@@ -102,6 +102,7 @@ async def test_clocks_that_disagree_are_warned_of(server: RedisServer) -> None:
     assert warning.startswith("Redis' clock is 1 min behind the local clock")
 
 
+@pytest.mark.costly
 async def test_a_plain_address_of_a_cluster_s_node_is_warned_of_and_a_cluster_s_own_is_not(tmp_path: Path) -> None:
     with redis_cluster(tmp_path) as (node,):
         assert about("add ?cluster=true to it", await said(node.url))

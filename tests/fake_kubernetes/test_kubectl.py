@@ -43,6 +43,7 @@ async def kubectl(tmp_path: Path) -> AsyncIterator[Kubectl]:
         yield Kubectl(fake, fake.write_kubeconfig(tmp_path / "config"))
 
 
+@pytest.mark.costly
 async def test_get_shows_what_there_is(kubectl: Kubectl) -> None:
     said = await kubectl("get", "deployments", "-o", "json")
     assert said.code == 0, said.error
@@ -52,6 +53,7 @@ async def test_get_shows_what_there_is(kubectl: Kubectl) -> None:
     assert len(said.out.split()) == 3
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("target", ["deployment/worker", "workers.example.com/own"])
 async def test_scale_sets_a_count_also_zero_and_only_while_the_current_one_is_as_said(
     kubectl: Kubectl, target: str
@@ -67,6 +69,7 @@ async def test_scale_sets_a_count_also_zero_and_only_while_the_current_one_is_as
     assert "Expected replicas to be 3, was 4" in said.error
 
 
+@pytest.mark.costly
 async def test_scale_with_a_resource_version_is_refused_once_somebody_wrote(kubectl: Kubectl) -> None:
     (workload,) = (one for one in kubectl.fake.cluster.workloads.values() if one.name == "worker")
     version = str(workload.version)
@@ -75,6 +78,7 @@ async def test_scale_with_a_resource_version_is_refused_once_somebody_wrote(kube
     assert (said.code, workload.replicas) == (1, 3)
 
 
+@pytest.mark.costly
 async def test_what_is_not_there_too_many_and_a_wrong_token_are_refused_in_the_api_s_own_words(
     kubectl: Kubectl,
 ) -> None:

@@ -41,6 +41,7 @@ async def test_a_deployment_can_be_made_to_hang_until_it_is_let_go(status: str) 
 # --- stop and restart
 
 
+@pytest.mark.costly
 async def test_a_stop_is_reported_late_and_says_success_all_along() -> None:
     async with railway(1, timings=VISIBLE) as (_, client):
         before = await client.latest()
@@ -55,6 +56,7 @@ async def test_a_stop_is_reported_late_and_says_success_all_along() -> None:
         assert after["latestDeployment"]["canRedeploy"] is True
 
 
+@pytest.mark.costly
 async def test_a_restart_brings_the_same_instance_back() -> None:
     async with railway(0, timings=VISIBLE) as (_, client):
         before = await client.latest()
@@ -89,6 +91,7 @@ async def test_a_restart_goes_by_meta_and_not_by_what_is_stored() -> None:
         assert await client.running() == 1
 
 
+@pytest.mark.costly
 async def test_a_restart_takes_down_what_meta_no_longer_wants() -> None:
     async with railway(3) as (_, client):
         deployment = (await client.latest())["id"]
@@ -109,6 +112,7 @@ async def test_stopping_twice_is_as_good_as_once() -> None:
         assert await client.data(STOP, id=deployment) is True
 
 
+@pytest.mark.costly
 async def test_a_restart_right_behind_a_stop_wins() -> None:
     async with railway(2, timings=VISIBLE) as (fake, client):
         deployment = (await client.latest())["id"]
@@ -119,6 +123,7 @@ async def test_a_restart_right_behind_a_stop_wins() -> None:
         assert fake.worker.configured == 2
 
 
+@pytest.mark.costly
 async def test_a_restart_of_what_runs_restarts_every_process() -> None:
     launcher = NoProcesses()
     async with railway(2, launcher=launcher, timings=VISIBLE) as (_, client):
@@ -163,6 +168,7 @@ async def test_a_deployment_may_be_past_restarting() -> None:
 # --- deployments
 
 
+@pytest.mark.costly
 async def test_a_deploy_rolls_over_as_the_real_one_does() -> None:
     async with railway(1, timings=VISIBLE) as (fake, client):
         old = (await client.latest())["id"]
@@ -261,6 +267,7 @@ async def test_draining_and_overlap_take_effect_with_the_next_deployment() -> No
         assert (await client.latest())["meta"]["serviceManifest"]["deploy"]["drainingSeconds"] == 30
 
 
+@pytest.mark.costly
 async def test_the_old_deployment_serves_in_the_meantime() -> None:
     async with railway(1, timings=VISIBLE) as (fake, client):
         await client.data(DEPLOY, **PLACE)

@@ -82,6 +82,7 @@ async def test_a_plan_may_clamp_one_change() -> None:
         assert fake.worker.configured == 3
 
 
+@pytest.mark.costly
 async def test_a_late_request_lands_though_no_job_waits_for_it() -> None:
     async with railway(1) as (fake, client):
         fake.inject("late", seconds=0.3)

@@ -69,6 +69,7 @@ async def _living(started: list[int]) -> list[int]:
     return [pid for pid in started if alive(pid)]
 
 
+@pytest.mark.costly
 async def test_every_replica_is_a_process_that_knows_where_it_runs(tmp_path: Path) -> None:
     tell = (
         "import json, os, pathlib, sys, time;"
@@ -99,6 +100,7 @@ async def test_every_replica_is_a_process_that_knows_where_it_runs(tmp_path: Pat
     assert not await _living(started)
 
 
+@pytest.mark.costly
 async def test_closing_leaves_no_process_behind_not_even_a_stubborn_one(tmp_path: Path) -> None:
     launcher = CommandLauncher([sys.executable, "-c", STUBBORN, str(tmp_path)], quiet=True)
     async with FakeRailway.create(2, launcher=launcher, timings=QUICK, grace=0.2) as fake:
@@ -133,6 +135,7 @@ async def test_a_killed_process_comes_back_under_the_same_instance() -> None:
         assert (await client.latest())["instances"][0]["id"] == instance
 
 
+@pytest.mark.costly
 @pytest.mark.virtual_time
 async def test_a_crash_is_shown_before_the_restart() -> None:
     launcher = NoProcesses()
@@ -142,6 +145,7 @@ async def test_a_crash_is_shown_before_the_restart() -> None:
         assert await seen_until(client.statuses, ["RUNNING"]) == [["CRASHED"], ["RESTARTING"], ["RUNNING"]]
 
 
+@pytest.mark.costly
 async def test_a_process_that_keeps_crashing_is_given_up_after_ten_restarts() -> None:
     launcher = CommandLauncher([sys.executable, "-S", "-E", "-c", "raise SystemExit(3)"])
     async with railway(1, launcher=launcher, timings=Timings().scaled(0.001)) as (fake, client):
@@ -173,6 +177,7 @@ async def test_a_process_can_be_made_to_end_as_soon_as_it_starts(on_start: Any, 
         await until(client.statuses, ["EXITED"])
 
 
+@pytest.mark.costly
 async def test_a_command_that_does_not_exist_crashes() -> None:
     async with railway(1, launcher=CommandLauncher(["/nonexistent/worker"])) as (_, client):
         await until(client.statuses, ["CRASHED"])
@@ -234,6 +239,7 @@ async def workers_of(http: httpx.AsyncClient, exported: dict[str, str]) -> list[
     return [each["pid"] for each in instances if each["pid"]]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_program_says_where_it_is_first_of_all_and_ends_cleanly(number: signal.Signals) -> None:
     async with program(f"{sys.executable} -c 'print(\"working\", flush=True); {SLEEPER}'") as (process, exported, line):
@@ -261,6 +267,7 @@ async def test_the_program_says_where_it_is_first_of_all_and_ends_cleanly(number
         assert not await _living(started)
 
 
+@pytest.mark.costly
 async def test_workers_that_watch_their_lifeline_outlive_no_parent() -> None:
     async with program(f"{sys.executable} -c '{LIFELINE}'") as (process, exported, _):
         async with httpx.AsyncClient() as http:

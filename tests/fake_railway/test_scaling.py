@@ -24,6 +24,7 @@ from tests.fake_railway.client import (
 pytestmark = pytest.mark.virtual_time
 
 
+@pytest.mark.costly
 async def test_scaling_up_starts_an_instance_and_leaves_the_deployment_and_the_others_alone() -> None:
     async with railway(1, timings=VISIBLE) as (_, client):
         before = await client.latest()
@@ -35,6 +36,7 @@ async def test_scaling_up_starts_an_instance_and_leaves_the_deployment_and_the_o
         assert after["instances"][0]["id"] == before["instances"][0]["id"]
 
 
+@pytest.mark.costly
 async def test_scaling_down_drains_the_newest_and_forgets_it_after_a_while() -> None:
     async with railway(2, timings=VISIBLE) as (_, client):
         kept = (await client.latest())["instances"][0]["id"]
@@ -69,6 +71,7 @@ async def test_meta_of_a_very_old_deployment_knows_only_one_region() -> None:
         assert (await client.latest())["meta"]["serviceManifest"]["deploy"] == {"region": WEST, "numReplicas": 2}
 
 
+@pytest.mark.costly
 async def test_a_redeploying_railway_replaces_the_deployment() -> None:
     async with railway(1, switches=Switches(mode=Mode.REDEPLOY)) as (fake, client):
         before = (await client.latest())["id"]

@@ -259,6 +259,7 @@ def compare(redis_url: str, examples: int, **options: Any) -> None:
     same()
 
 
+@pytest.mark.costly
 def test_explain_says_in_every_state_what_the_loop_then_does(redis_url: str) -> None:
     compare(redis_url, examples(15, 600))
 

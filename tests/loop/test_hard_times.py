@@ -136,6 +136,7 @@ def small_pipe() -> tuple[int, int]:
 # --- the log ---
 
 
+@pytest.mark.costly
 async def test_a_log_that_is_not_read_stops_nothing_and_says_later_what_is_missing(scene: Scene) -> None:
     reading, writing = small_pipe()
     async with run(scene, stdout=writing, UNHURRIED_BUT=FEW_LINES) as controller:
@@ -158,6 +159,7 @@ async def test_a_log_that_is_not_read_stops_nothing_and_says_later_what_is_missi
         await controller.ends(scene)
 
 
+@pytest.mark.costly
 async def test_it_ends_in_time_while_its_log_is_not_read(scene: Scene) -> None:
     reading, writing = small_pipe()
     promised = f"{FEW_LINES} controller.cli.run._LAST_LINES_S=0.2"
@@ -172,6 +174,7 @@ async def test_it_ends_in_time_while_its_log_is_not_read(scene: Scene) -> None:
     os.close(reading)
 
 
+@pytest.mark.costly
 async def test_a_log_whose_reader_went_away_stops_nothing(scene: Scene) -> None:
     reading, writing = small_pipe()
     async with run(scene, stdout=writing) as controller:
@@ -183,6 +186,7 @@ async def test_a_log_whose_reader_went_away_stops_nothing(scene: Scene) -> None:
         await controller.ends(scene)
 
 
+@pytest.mark.costly
 async def test_a_full_disk_stops_nothing(scene: Scene) -> None:
     with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  # a device, handed to the process
         async with run(scene, stdout=full.fileno()) as controller:
@@ -191,6 +195,7 @@ async def test_a_full_disk_stops_nothing(scene: Scene) -> None:
             await controller.ends(scene)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("closed", some([(0, 1, 2), (1,), (1, 2)], every=3))
 async def test_without_any_output_it_runs_too(scene: Scene, closed: tuple[int, ...]) -> None:
     async with run(scene, closed=closed) as controller:
@@ -209,6 +214,7 @@ def few_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 
 
+@pytest.mark.costly
 async def test_four_hundred_silent_connections_and_few_descriptors_cost_no_cycle_and_no_lease(scene: Scene) -> None:
     async with run(scene, first=few_descriptors) as controller:
         await controller.leads()
@@ -221,6 +227,7 @@ async def test_four_hundred_silent_connections_and_few_descriptors_cost_no_cycle
             writer.close()
 
 
+@pytest.mark.costly
 async def test_where_no_descriptor_is_left_silent_clients_make_room_and_probes_are_answered(scene: Scene) -> None:
     """However that came about: the limit falls while it runs."""
     async with run(scene) as controller:
@@ -235,6 +242,7 @@ async def test_where_no_descriptor_is_left_silent_clients_make_room_and_probes_a
             writer.close()
 
 
+@pytest.mark.costly
 async def test_requests_by_the_thousand_whose_answers_are_not_read_cost_no_cycle(scene: Scene) -> None:
     request = b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n" * 30
 

@@ -166,6 +166,7 @@ async def all_run(scene: Scene, driven: Driven) -> None:
     await until(run, "all requested workers to run")
 
 
+@pytest.mark.costly
 async def test_one_worker_finds_out_how_long_a_job_takes_and_then_the_wait_is_aimed_at(
     aiming: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

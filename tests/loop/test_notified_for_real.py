@@ -90,6 +90,7 @@ async def test_a_hash_that_holds_something_else_is_said_and_left_alone(notified:
         await marks.load()
 
 
+@pytest.mark.costly
 async def test_cycles_go_on_and_are_told_of_nowhere_while_the_webhook_hangs(
     notified: Scene, receiver: Receiver
 ) -> None:
@@ -113,6 +114,7 @@ async def test_cycles_go_on_and_are_told_of_nowhere_while_the_webhook_hangs(
         assert await controller.told_to_end() == 0
 
 
+@pytest.mark.costly
 async def test_an_edit_of_the_policy_takes_over_another_target(notified: Scene, receiver: Receiver) -> None:
     async with receiving(Receiver()) as other, running(notified, **QUICK) as controller:
         await controller.until(event="reconcile")

@@ -222,6 +222,7 @@ async def test_faults_of_a_target_that_lasts_are_logged_once_a_minute() -> None:
 # --- bounds ---
 
 
+@pytest.mark.costly
 async def test_what_waits_is_bounded_while_a_target_hangs_and_the_oldest_is_dropped() -> None:
     play = Play(Target1(takes_s=1e9))
     async with play.running() as notifier:
@@ -274,6 +275,7 @@ async def until_leading(stage: Stage) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "hostile",
     some(

@@ -314,6 +314,7 @@ async def test_every_kind_of_token_carries_a_whole_day(scene: Scene, token: Toke
 # --- requests that run out
 
 
+@pytest.mark.costly
 async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scene: Scene) -> None:
     """Thirty an hour: twenty-four readings, and then it holds, says until when, and has never been told off."""
     async with elsewhere(scene, quota=30, enforce_quota=True) as there, there.controller() as driven:
@@ -337,6 +338,7 @@ async def test_requests_that_run_out_stop_the_reading_in_time_and_are_shown(scen
     assert set(there.fake.record.by_status) == {200}
 
 
+@pytest.mark.costly
 async def test_a_change_that_was_decided_with_the_last_reading_still_goes_out(scene: Scene) -> None:
     async with elsewhere(scene, quota=30, enforce_quota=True) as there, there.controller() as driven:
         for _ in range(23):
@@ -495,6 +497,7 @@ ROLLOUTS = (
 )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("rollout", "job_s", "draining"),
     [
@@ -555,6 +558,7 @@ async def test_workers_that_leave_count_only_where_they_have_the_time_to_end_the
 # --- the regions change under us
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("replicas", "fails", "keeps_omitted"),
     [
@@ -630,6 +634,7 @@ async def test_what_keeps_the_stored_configuration_from_being_read_is_said_and_n
     assert (await driven.tick()).outcome is Outcome.APPLIED, "no cooldown is begun by what was not sent"
 
 
+@pytest.mark.costly
 async def test_once_decides_anew_where_its_reading_was_out_of_date_as_the_next_cycle_of_run_would(scene: Scene) -> None:
     """A new process knows nothing of regions that are configured and not deployed; each `once` is a new process."""
     three = {**regions(1, 1)["multiRegionConfig"], "asia-southeast1-eqsg3a": {"numReplicas": 1}}

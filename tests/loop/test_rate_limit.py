@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
 import pytest
 
@@ -17,7 +16,7 @@ from controller.demo.jobs import enqueue, summary
 from controller.policy import RateLimit
 from tests.support.patience import until
 from tests.support.processes import Fork, demo_worker
-from tests.support.scene import LEASE_S, LaterClock, Scene
+from tests.support.scene import LEASE_S, LaterClock, Scene, StandingClock
 
 
 def worker(scene: Scene) -> AbstractContextManager[Fork]:
@@ -37,19 +36,6 @@ async def counted(scene: Scene) -> int:
         cycle = await driven.tick()
     assert cycle.rate is not None
     return cycle.rate.used
-
-
-@dataclass
-class At:
-    """The wall clock, at a second of a minute."""
-
-    now: float
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 MINUTE = 1_700_000_040
@@ -83,13 +69,13 @@ async def test_the_requests_of_the_last_60_s_are_those_of_two_minutes(
 ) -> None:
     for start, count in ((MINUTE - 60, before), (MINUTE, now)):
         await scene.redis.set(f"worker:rpm:{start}", count)
-    used = await RedisRateLimit(scene.redis, At(MINUTE + second)).used(RateLimit(rpm=60))
+    used = await RedisRateLimit(scene.redis, StandingClock(MINUTE + second)).used(RateLimit(rpm=60))
     assert (used.used, used.recent) == (now, recent)
 
 
 async def test_a_minute_s_count_that_expired_is_remembered(scene: Scene) -> None:
     """It lives for 65 s from its first request on, where a worker sets that once only."""
-    clock = At(MINUTE - 5)
+    clock = StandingClock(MINUTE - 5)
     rate_limit = RedisRateLimit(scene.redis, clock)
     await scene.redis.set(f"worker:rpm:{MINUTE - 60}", 60)
     assert (await rate_limit.used(RateLimit(rpm=60))).used == 60
@@ -107,7 +93,7 @@ async def test_a_minute_that_begins_after_one_that_was_used_up_adds_no_worker(
         await scene.redis.set(f"worker:rpm:{second - 60:.0f}", 60)
         await scene.redis.set(f"worker:rpm:{second:.0f}", 0)
         rate_limit = driven.controller.ports.rate_limit
-        monkeypatch.setattr(rate_limit, "_clock", At(second + 0.5))
+        monkeypatch.setattr(rate_limit, "_clock", StandingClock(second + 0.5))
         cycle = await driven.tick()
     assert cycle.reason is Reason.RATE_LIMIT
     assert cycle.message.endswith(

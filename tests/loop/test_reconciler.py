@@ -569,6 +569,7 @@ class ShareWatch(NoProcesses):
                 process.exit(0)
 
 
+@pytest.mark.costly
 async def test_shares_never_add_up_to_more_than_the_limit(scene: Scene, redis_url: str) -> None:
     """Each reading of the share, at any moment, times the instances that may use it, stays within the limit."""
     import redis

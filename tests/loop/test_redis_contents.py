@@ -90,6 +90,7 @@ async def keys(scene: Scene) -> Keys:
     return Keys("autoscaler", scene.environment["RAILWAY_ENVIRONMENT_ID"])
 
 
+@pytest.mark.costly
 async def test_whatever_stands_in_a_published_cycle_the_standby_answers_and_says_what_it_passed_over(
     scene: Scene, keys: Keys
 ) -> None:
@@ -209,6 +210,7 @@ FIELDS = (
 OF_A_FIELD: tuple[str | bytes, ...] = (*STAMPS, "null", "[]", '{"short": 5}', DEEP)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("first", [0, 9, 18], ids=lambda first: f"{FIELDS[first]} to {FIELDS[first + 8]}")
 async def test_whatever_stands_in_a_field_of_the_journal_no_cycle_crashes_and_the_standby_answers(
     scene: Scene, keys: Keys, first: int
@@ -356,6 +358,7 @@ async def test_whatever_stands_in_the_lease_or_the_epoch_every_page_answers_and_
                 assert cycle.outcome in {Outcome.HELD, Outcome.FAILED, Outcome.FENCED}
 
 
+@pytest.mark.costly
 async def test_whatever_stands_in_the_count_of_requests_the_cycle_goes_on_without_it(scene: Scene) -> None:
     await scene.jobs(10)
     for number, value in enumerate([*(one for one in STAMPS if one != "9" * 15), "many", DEEP], 1):

@@ -163,6 +163,7 @@ def edited(scene: Scene, tmp_path: Path) -> Path:
     return scene.policy
 
 
+@pytest.mark.costly
 async def test_an_edit_is_in_force_without_a_restart_and_the_cooldown_goes_on(scene: Scene, edited: Path) -> None:
     await scene.jobs(5)
     async with running(scene, **QUICK) as controller:
@@ -181,6 +182,7 @@ async def test_an_edit_is_in_force_without_a_restart_and_the_cooldown_goes_on(sc
         assert await controller.told_to_end() == 0
 
 
+@pytest.mark.costly
 async def test_a_policy_that_cannot_be_used_is_refused_shown_and_forgotten_with_the_next(
     scene: Scene, edited: Path
 ) -> None:
@@ -203,6 +205,7 @@ async def test_a_policy_that_cannot_be_used_is_refused_shown_and_forgotten_with_
             assert "refused" not in (await client.get(status)).json()["policy"]
 
 
+@pytest.mark.costly
 async def test_a_hangup_reads_the_policy_and_does_not_end_the_controller(scene: Scene, edited: Path) -> None:
     async with running(scene, **QUICK) as controller:
         await controller.until(event="reconcile")
@@ -223,6 +226,7 @@ async def test_a_standby_says_that_the_leader_has_another_policy(scene: Scene, e
             assert status.policy != status.leader_policy
 
 
+@pytest.mark.costly
 async def test_workers_come_and_go_with_the_policy(scene: Scene, edited: Path) -> None:
     """The new one's first cycle is like that of a start; of the one that is gone nothing is shown."""
     other = scene.fake.add_service("other", replicas=0).id

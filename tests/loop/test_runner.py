@@ -362,6 +362,7 @@ async def test_scarce_requests_stretch_the_interval_and_no_notification_shortens
     await asyncio.wait_for(running, 1)
 
 
+@pytest.mark.costly
 async def test_cycles_that_come_less_often_than_the_interval_are_said_in_the_log() -> None:
     stage = Stage(jobs=Jobs(breaks=False), services=Services(pace_s=45.0))
     await stage.leadership.turn()

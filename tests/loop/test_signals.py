@@ -163,6 +163,7 @@ async def test_whenever_in_its_start_it_comes(scene: Scene, moment: int) -> None
     assert await scene.redis.keys("*:lease") == []
 
 
+@pytest.mark.costly
 async def test_it_ends_while_it_connects_to_what_does_not_answer(scene: Scene) -> None:
     """PostgreSQL, Redis and Railway take connections, and say nothing."""
     async with deaf() as port:
@@ -247,6 +248,7 @@ async def test_once_gives_the_lease_back_where_it_is_ended_in_a_reading(scene: S
     assert await scene.redis.keys("*:lease") == []
 
 
+@pytest.mark.costly
 async def test_once_lets_a_change_end_that_is_being_made(scene: Scene) -> None:
     await led_before(scene)
     await scene.jobs(15)

@@ -73,6 +73,7 @@ def failing(driven: Driven) -> list[str]:
 # --- crashes
 
 
+@pytest.mark.costly
 async def test_a_fleet_that_crashes_at_start_is_not_scaled_further_and_every_line_says_so(scene: Scene) -> None:
     async with elsewhere(scene, 1) as there, there.controller(SHORT) as driven:
         await all_crash(there, driven)
@@ -341,6 +342,7 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(scene: Scene) -> None:
 # --- external changes
 
 
+@pytest.mark.costly
 async def test_a_count_that_is_changed_back_and_forth_is_contended_after_the_third_time(scene: Scene) -> None:
     async with elsewhere(scene, 2) as there:
         await there.jobs(20)
@@ -360,6 +362,7 @@ async def test_a_count_that_is_changed_back_and_forth_is_contended_after_the_thi
         assert (event["times"], event["level"]) == (3, "warning")
 
 
+@pytest.mark.costly
 async def test_contended_is_said_once_a_minute_by_one_process(scene: Scene) -> None:
     began = time.monotonic()
     async with elsewhere(scene, 2) as there, there.controller(SHORT) as driven:

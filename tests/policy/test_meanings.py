@@ -19,12 +19,14 @@ def test_every_key_of_the_policy_says_what_it_means(part: type[Policy]) -> None:
         assert set(part.model_fields) - set(told) - parts <= {"rate_limit"}
 
 
+@pytest.mark.costly
 def test_an_editor_shows_the_meaning_of_a_key() -> None:
     schema = json_schema()
     assert schema["properties"]["interval"]["description"].startswith("how often the queue and the platform are read")
     assert schema["$defs"]["Queue"]["properties"]["schema"]["description"].startswith("of a preset: the schema")
 
 
+@pytest.mark.costly
 def test_the_default_is_in_words_where_the_text_has_some_else_as_it_is_written() -> None:
     defaults = {path[-2:]: default for path, _, default in described_keys(Policy) if path[0] != "pools"}
     assert defaults["interval",] == "10s"

@@ -373,6 +373,7 @@ def test_a_secret_that_strays_into_a_policy_is_not_printed(name: str, value: str
     assert "424242" not in shown
 
 
+@pytest.mark.costly
 def test_anchors_and_merges_work_and_a_bomb_of_them_does_not() -> None:
     text = dedent("""\
         workers:
@@ -428,6 +429,7 @@ _NODES = st.recursive(
 )
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(25, 600))
 @given(st.dictionaries(st.sampled_from(["service", "queue", "tiers", "max_replicas", "scale_up"]), _NODES))
 def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, object]) -> None:
@@ -435,6 +437,7 @@ def test_a_worker_of_rubbish_is_refused_and_never_crashes(entries: dict[str, obj
         load_policy(json.dumps({"workers": {"a": entries}}), {})
 
 
+@pytest.mark.costly
 @pytest.mark.skipif(PYDANTIC < (2, 14), reason="pydantic words a schema differently from version to version")
 def test_the_schema_for_editors_is_up_to_date() -> None:
     assert json.loads((ROOT / "controller" / "policy" / "schema.json").read_text()) == json_schema()

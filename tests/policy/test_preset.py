@@ -225,6 +225,7 @@ def _toml(value: object) -> str:
     return f'"{escaped}"' if isinstance(value, str) else str(value)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(40, 1000))
 @given(
     st.dictionaries(st.sampled_from([*ARMS, "since", "alive", "needs", "versions", "x"]), _VALUE, max_size=6),

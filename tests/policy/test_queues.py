@@ -224,6 +224,7 @@ def test_a_secret_of_a_queue_is_shown_by_its_variable(queues: str) -> None:
     assert "s3cr3t_table" not in shown
 
 
+@pytest.mark.costly
 def test_an_editor_knows_that_one_of_queue_and_queues_is_written() -> None:
     schema = json_schema()["$defs"]["WorkerPolicy"]
     assert {"oneOf": [{"required": ["queue"]}, {"required": ["queues"]}]} in schema["allOf"]

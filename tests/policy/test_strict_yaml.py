@@ -150,6 +150,7 @@ def test_a_byte_order_mark_is_no_part_of_the_policy() -> None:
     assert load_policy("\ufeffworkers: {a: " + WORKER.format("") + "}", {})[0].workers.keys() == {"a"}
 
 
+@pytest.mark.costly
 def test_aliases_that_multiply_end_at_the_limit() -> None:
     laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
@@ -185,6 +186,7 @@ def test_of_very_much_that_is_wrong_the_first_hundred_are_said() -> None:
     assert refusal.value.problems[-1].text == "has more than these 100 problems; fix them and check again"
 
 
+@pytest.mark.costly
 def test_variables_that_multiply_end_at_the_limit() -> None:
     with pytest.raises(
         ConfigurationError, match="is longer than 4,000,000 characters once its variables are filled in"
@@ -226,6 +228,7 @@ def checked(text: str) -> None:
     list(overlaps(policy))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("few", "text"),
     [

@@ -148,6 +148,7 @@ def test_the_cooldowns_are_those_of_tiers() -> None:
     assert (by_jobs.scale_up, by_jobs.scale_down) == (by_tiers.scale_up, by_tiers.scale_down)
 
 
+@pytest.mark.costly
 def test_the_schema_asks_for_one_of_the_four() -> None:
     schema = json_schema()["$defs"]["WorkerPolicy"]
     assert schema["oneOf"] == [{"required": [way]} for way in ("tiers", "per_worker", "slo", "target_wait")]

@@ -42,6 +42,7 @@ def seen(place: Stage) -> Counted:
 
 
 @needs_node
+@pytest.mark.costly
 class TestAbsurd(PresetSentences):
     expected_after_kill = READY_AGAIN
 

@@ -40,6 +40,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, Chancy(), after_kill=no_heartbeat, then=READY_AGAIN))
 
 
+@pytest.mark.costly
 class TestChancy(PresetSentences):
     expected_after_kill = READY_AGAIN
 

@@ -47,6 +47,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, DjangoQ2(), after_kill=claims_end, expected=TWO_AHEAD, then=READY_AGAIN))
 
 
+@pytest.mark.costly
 class TestDjangoQ2(PresetSentences):
     expected = TWO_AHEAD
     expected_default_queue = Count(pending=3, processing=5, scheduled=4, failed=2)
@@ -79,6 +80,7 @@ class TestDjangoQ2(PresetSentences):
             await place.read("django-q2", stale_after="10m")
 
 
+@pytest.mark.costly
 async def test_before_tasks_had_a_cluster_those_that_failed_are_of_every_one(bare_place: Stage) -> None:
     await DjangoQ2().migrate(bare_place.url, "django_q", "0014")
     bare_place.let_read()

@@ -55,6 +55,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, DjangoTasks(), expected=HELD, then=HELD))
 
 
+@pytest.mark.costly
 class TestDjangoTasks(PresetSentences):
     expected = expected_after_kill = HELD
     expected_default_queue = replace(DEFAULT_QUEUE, stale=None)

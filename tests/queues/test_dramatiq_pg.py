@@ -109,6 +109,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, LIBRARY, then=READY_AGAIN, schemas=["dramatiq"], queues=QUEUES))
 
 
+@pytest.mark.costly
 class TestDramatiqPg(PresetSentences):
     expected_after_kill = READY_AGAIN
 
@@ -122,6 +123,7 @@ async def until_held(place: Stage, times: int) -> None:
     await until(lambda: len(list(place.folder.glob("held-*"))) == times, f"{times} jobs to be held")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("zone", some(["America/New_York", "Asia/Tokyo"], every=2))
 async def test_another_schema_and_prefix_can_be_read_and_a_limit_of_ones_own_goes_by_the_claim_in_any_time_zone(
     bare_place: Stage, zone: str
@@ -156,6 +158,7 @@ async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(ba
         assert await bare_place.read_until("dramatiq-pg", unlocked) == unlocked
 
 
+@pytest.mark.costly
 async def test_a_delayed_message_is_ready_when_its_time_has_come_though_no_worker_moves_it(bare_place: Stage) -> None:
     library = LIBRARY
     await library.migrate(bare_place.url)

@@ -26,6 +26,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(day)
 
 
+@pytest.mark.costly
 class TestDramatiqPostgres(PresetSentences):
     expected_after_kill = READY_AGAIN
 
@@ -55,6 +56,7 @@ async def test_a_dead_worker_s_messages_are_taken_by_the_next_one_that_starts(ba
         assert 0 <= seen.oldest_age_s < PATIENCE_S
 
 
+@pytest.mark.costly
 async def test_a_worker_that_left_no_row_of_its_own_holds_nothing(bare_place: Stage) -> None:
     await begin(bare_place)
     await LIBRARY.put(bare_place.url, [Job("hold")] * 3)
@@ -75,6 +77,7 @@ async def test_a_delayed_message_is_ready_when_its_time_has_come_though_no_worke
     assert 0 < seen.oldest_age_s < PATIENCE_S
 
 
+@pytest.mark.costly
 async def test_another_schema_and_prefix_can_be_read_and_a_limit_of_ones_own_goes_by_the_heartbeat(
     bare_place: Stage,
 ) -> None:

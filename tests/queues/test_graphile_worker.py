@@ -34,6 +34,7 @@ def seen(place: Stage) -> Counted:
 
 
 @needs_node
+@pytest.mark.costly
 class TestGraphileWorker(PresetSentences):
     expected_after_kill = READY_AGAIN
 

@@ -30,6 +30,7 @@ def seen(place: Stage) -> Counted:
 
 
 @needs_node
+@pytest.mark.costly
 class TestPgBoss(PresetSentences):
     expected_after_kill = READY_AGAIN
 

@@ -55,6 +55,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, PgQueuer(), after_kill=no_heartbeat, then=READY_AGAIN))
 
 
+@pytest.mark.costly
 class TestPgQueuer(PresetSentences):
     expected_after_kill = READY_AGAIN
 

@@ -36,6 +36,7 @@ def seen(place: Stage) -> Counted:
     return asyncio.run(play(place, Procrastinate(), after_kill=no_heartbeat))
 
 
+@pytest.mark.costly
 class TestProcrastinate(PresetSentences):
     async def test_how_long_a_job_has_been_worked_on_counts_from_when_it_was_begun(
         self, place: Stage, seen: Counted

@@ -135,6 +135,7 @@ def test_with_a_cap_out_of_reach_no_job_waits() -> None:
     assert {task[2] for task in tasks} == {0.0}
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(16))
 @given(random_jobs(most=15), policies(), st.integers(1, 3))
 def test_no_policy_makes_jobs_wait_less_than_the_cap_does(jobs: list[Job], policy: WorkerPolicy, each: int) -> None:

@@ -56,6 +56,7 @@ def flaps_of_a_fleet(of: WorkerPolicy, edge: Edge, service_s: float, jobs: int) 
     return found * 86_400 / ledger.end_s
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("edge", "service_s"), [(Edge(10, 1, 2), 20.0), (Edge(0, 0, 1), 20.0), (Edge(10, 1, 2), 2.0), (Edge(0, 0, 1), 2.0)]
 )
@@ -65,6 +66,7 @@ def test_a_queue_in_steps_flaps_as_often_as_one_that_is_simulated_job_by_job(edg
     assert ours == pytest.approx(flaps_of_a_fleet(of, edge, service_s, 8_000), rel=0.2)
 
 
+@pytest.mark.costly
 def test_the_proposed_window_leaves_two_thirds_of_the_flaps_or_less_and_costs_worker_time() -> None:
     found = flaps(worker())
     assert found is not None
@@ -78,6 +80,7 @@ def test_the_proposed_window_leaves_two_thirds_of_the_flaps_or_less_and_costs_wo
     assert _run(policy(with_it), with_it, found.edge, 20.0, 8_000)[0] == found.then_a_day
 
 
+@pytest.mark.costly
 def test_it_is_the_same_each_time() -> None:
     assert flaps(worker()) == flaps(worker())
 

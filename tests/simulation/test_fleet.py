@@ -36,6 +36,7 @@ def overlap(begun: Sequence[tuple[float, float, float]]) -> float:
     return sum(end - start for _, start, end in begun)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10, 200))
 @given(random_jobs(), platforms, scripts())
 def test_every_job_is_done_once_and_in_its_time(
@@ -49,6 +50,7 @@ def test_every_job_is_done_once_and_in_its_time(
     assert ledger.work_s == sum(job[1] for job in jobs)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10, 200))
 @given(random_jobs(), platforms, scripts())
 def test_jobs_begin_in_order_of_arrival_as_long_as_none_is_given_back(
@@ -63,6 +65,7 @@ def hands_at(ledger: Ledger, moment: float, each: int) -> int:
     return each * sum(change for at, change in ledger.readied if at <= moment)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10, 200))
 @given(random_jobs(), st.integers(1, 3), st.sampled_from([0.0, 5.0, 20.0]), st.lists(st.integers(0, 2000), max_size=4))
 def test_no_job_waits_while_a_worker_is_idle(jobs: list[Job], each: int, start_up: float, more_at: list[int]) -> None:
@@ -78,6 +81,7 @@ def test_no_job_waits_while_a_worker_is_idle(jobs: list[Job], each: int, start_u
         assert not waits or at_work == hands
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(8, 140))
 @given(random_jobs(most=15, longest=100), platforms, scripts())
 def test_no_second_of_work_and_none_that_is_paid_is_lost_from_the_books(
@@ -251,6 +255,7 @@ def test_a_change_begins_the_interval_anew(up_at: float, looks: list[float]) -> 
     assert [now for now, *_ in scaler.looks] == looks
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(8, 140))
 @given(random_jobs(), platforms, scripts(), st.integers(1, 7))
 def test_it_is_all_the_same_in_how_many_pieces_the_jobs_are_fed(
@@ -268,6 +273,7 @@ def test_what_a_scaler_is_told_of_ended_jobs_does_not_grow_with_them() -> None:
     assert math.isclose(ledger.work_s, 2500)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10, 200))
 @given(random_jobs(longest=5), st.sampled_from([None, 1.0, 3.0]), st.sampled_from([1, 2, 3, 1000]))
 def test_jobs_of_one_instant_are_seen_together(jobs: list[Job], wake: float | None, chunk: int) -> None:

@@ -90,6 +90,7 @@ def test_it_loads_nothing_from_anywhere_and_runs_its_own_scripts_alone() -> None
     assert "script-src 'none'" in page(comparison(series=False))
 
 
+@pytest.mark.costly
 def test_the_figures_of_the_pictures_are_bounded_however_long_the_run_is() -> None:
     jobs = [(40.0 * number, 90.0) for number in range(9000)]
     compared = compare(Workload("steady", lambda: iter(jobs), 360_000.0), CONTENDERS[1:2], Setting(series=True))
@@ -126,6 +127,7 @@ def test_the_more_jobs_the_higher_the_area_and_the_later_the_further_right() -> 
     assert (change - begin) / (end - begin) == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("days", "began", "names"),
     [
@@ -153,6 +155,7 @@ def test_a_long_run_has_parts_that_are_chosen_for_all_policies(
         assert (figures["parts"][0][1], figures["parts"][-1][2]) == (0, figures["end"])
 
 
+@pytest.mark.costly
 def test_a_part_shows_what_the_whole_run_has_in_that_time() -> None:
     jobs = [(40.0 * number, 90.0) for number in range(4000)]
     workload = Workload("steady", lambda: iter(jobs), 2 * 86_400.0)

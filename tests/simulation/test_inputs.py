@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import fields
 
+import pytest
+
 from controller.core.model import History, QueueDepth, Replicas
 from controller.core.plan import Seen
 from controller.simulation.contenders import own_worker
@@ -105,6 +107,7 @@ def test_every_input_of_a_plan_is_in_the_key_or_left_out_for_a_reason() -> None:
         assert sorted(known) == sorted(field.name for field in fields(kind)), kind.__name__
 
 
+@pytest.mark.costly
 def test_what_differs_between_two_keys_and_two_policies_is_what_is_named() -> None:
     counts, both = (0, 3), (False, True)
     means, stays = (None, 1.0), (0, 2)

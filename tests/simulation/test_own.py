@@ -157,6 +157,7 @@ def wakes() -> st.SearchStrategy[float | None]:
     return st.sampled_from([None, 0.5, 1.0, 4.0])
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(4, 80))
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), wakes())
 def test_every_answer_is_the_one_of_a_fresh_decision(
@@ -168,6 +169,7 @@ def test_every_answer_is_the_one_of_a_fresh_decision(
     assert held.answers >= 400 / interval
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(10, 200))
 @given(policies(), random_jobs(most=20), platforms, st.sampled_from([5.0, 10.0, 15.0]), st.data())
 def test_what_is_left_out_changes_nothing(
@@ -215,6 +217,7 @@ OFFICE = {"cron": "0 8 * * mon-fri", "for": "10h", "timezone": "Europe/Berlin", 
 KEPT = {"max_replicas": 2, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 4}], "schedules": [OFFICE]}
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("began", "first"),
     [
@@ -228,6 +231,7 @@ def test_the_workers_of_an_hour_are_there_from_its_first_look_on(began: float | 
     assert ups[0] == pytest.approx(first, abs=10.0)
 
 
+@pytest.mark.costly
 def test_a_decision_is_asked_for_once_for_each_situation() -> None:
     policy = own_worker({"max_replicas": 3, "tiers": [{"up_to": 0, "replicas": 0}, {"replicas": 3}]})
     own = OwnPolicy(policy, 10.0, None)
@@ -294,6 +298,7 @@ def test_what_busy_workers_hold_is_not_remembered_as_wanted() -> None:
     assert ledger.actions[:2] == [(10.0, 0, 3), (first_end, 3, 2)]
 
 
+@pytest.mark.costly
 def test_a_worker_stays_longer_near_max_replicas() -> None:
     """Jobs keep both busy for 18 of 20 minutes; once that is known, no worker goes in the 2 minutes between."""
     policy = own_worker({"max_replicas": 2, "target_wait": "4s", "service_time": "20s"})

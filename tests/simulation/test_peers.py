@@ -169,6 +169,7 @@ PEERS: dict[str, Callable[[], Scaler]] = {
 }
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(16))
 @given(st.sampled_from(sorted(PEERS)), random_jobs(most=20), platforms)
 def test_what_is_left_out_changes_nothing_for_them(name: str, jobs: list[Job], platform: Platform) -> None:

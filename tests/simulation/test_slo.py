@@ -54,6 +54,7 @@ def late(comparison: Comparison) -> dict[str, float]:
     return {one.name: one.late / one.jobs for one in comparison.figures}
 
 
+@pytest.mark.costly
 def test_the_promised_share_is_kept_within_a_point_where_a_target_can() -> None:
     one = kept(20)
     shares = late(compared("diurnal:rate=6/m,service=20s,swing=1", 86_400, one.watched))
@@ -61,6 +62,7 @@ def test_the_promised_share_is_kept_within_a_point_where_a_target_can() -> None:
     assert one.promise.tally.counted == 500
 
 
+@pytest.mark.costly
 def test_a_target_that_is_too_long_for_the_jobs_is_shortened() -> None:
     one = kept(20)
     cron = "cron:rate=4/m,every=10m,jobs=30,service=30s"
@@ -69,6 +71,7 @@ def test_a_target_that_is_too_long_for_the_jobs_is_shortened() -> None:
     assert shares[one.contender.name] < shares["target_wait:wait=60,max=20"] - 0.02
 
 
+@pytest.mark.costly
 def test_where_max_replicas_alone_makes_jobs_late_the_target_does_not_run_away() -> None:
     one, most = kept(1), read_contender("static:1", Common(1), {})
     shares = late(compared("cron:rate=0.5/m,every=30m,jobs=20,service=20s", 14_400, one.watched, most))

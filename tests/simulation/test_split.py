@@ -44,6 +44,7 @@ def test_jobs_are_drawn_by_the_shares_and_each_run_draws_the_same(shares: tuple[
     assert first.count(0) / len(first) == pytest.approx(shares[0] / sum(shares), abs=0.05)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "fields",
     [
@@ -71,6 +72,7 @@ def test_jobs_of_one_queue_alone_go_by_its_wait(shares: tuple[float, float], wai
     assert two.actions == simulated(policy(target_wait=wait, scale_down=down), None).actions
 
 
+@pytest.mark.costly
 def test_the_strictest_wait_brings_workers_for_the_jobs_of_both_queues() -> None:
     lax, mixed, strict = (simulated(policy(waits)) for waits in (("60s", "60s"), ("5s", "60s"), ("5s", "5s")))
     assert mean_wait(strict) < mean_wait(mixed) < mean_wait(lax)

@@ -82,12 +82,14 @@ def test_the_formula_is_the_one_in_the_literature() -> None:
     assert [round(erlang_c(workers)[1], 3) for workers in (3, 4, 5)] == [8.889, 1.739, 0.398]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("workers", some([4, 3, 5], every=3))
 def test_waits_of_memoryless_jobs_are_erlangs(workers: int) -> None:
     count, within = examples(60_000, 150_000), 0.01 if LONG else 0.015
     assert waits(workers, count, RATE, exponential) == pytest.approx(erlang_c(workers), rel=within)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "service",
     some(
@@ -109,6 +111,7 @@ def test_waits_for_a_single_worker_are_those_of_pollaczek_and_khinchine(service:
     assert waits(1, count, rate, service) == pytest.approx((load, wait), rel=within)
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(24))
 @given(random_jobs(), st.integers(1, 4), st.integers(1, 3))
 def test_a_full_fleet_without_start_up_waits_exactly_as_the_demand_says(jobs: list[Job], cap: int, each: int) -> None:

@@ -98,6 +98,7 @@ def search_anew(
     return result
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("form", ["tiers", "per_worker", "target_wait", "any"])
 def test_a_goal_that_can_be_met_is_met_as_cheaply_as_it_finds(
     file: Path, monkeypatch: pytest.MonkeyPatch, form: str
@@ -111,6 +112,7 @@ def test_a_goal_that_can_be_met_is_met_as_cheaply_as_it_finds(
     assert form == "any" or form in strict.candidate
 
 
+@pytest.mark.costly
 def test_a_budget_is_kept_and_the_waits_are_as_short_as_it_allows(file: Path) -> None:
     small, large = (found(file, Goal(dollars_a_month=budget)) for budget in (9.0, 14.0))
     assert (small.is_met, large.is_met) == (True, True)
@@ -118,6 +120,7 @@ def test_a_budget_is_kept_and_the_waits_are_as_short_as_it_allows(file: Path) ->
     assert large.searched_on.avoidable.mean < small.searched_on.avoidable.mean
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("goal", [Goal(wait_s=0.0), Goal(dollars_a_month=0.01)])
 def test_a_goal_that_nothing_meets_is_said_not_to_be_met(file: Path, goal: Goal) -> None:
     nearest = found(file, goal)
@@ -125,10 +128,12 @@ def test_a_goal_that_nothing_meets_is_said_not_to_be_met(file: Path, goal: Goal)
     assert "NOT MET: this policy is the nearest" in as_yaml(nearest, file, None).splitlines()[0]
 
 
+@pytest.mark.costly
 def test_a_goal_that_is_met_does_not_say_so(file: Path) -> None:
     assert "NOT MET" not in as_yaml(found(file, Goal(wait_s=200.0)), file, None)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("form", ["tiers", "per_worker", "target_wait"])
 def test_what_it_writes_is_a_policy_that_does_what_was_tried(file: Path, form: str) -> None:
     best = found(file, Goal(wait_s=25.0), form=form)
@@ -158,6 +163,7 @@ def tried(file: Path, monkeypatch: pytest.MonkeyPatch, form: str = "any") -> lis
     return seen
 
 
+@pytest.mark.costly
 def test_it_tries_an_idle_off_that_is_left_out_and_some_that_are_set(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +173,7 @@ def test_it_tries_an_idle_off_that_is_left_out_and_some_that_are_set(
     assert len(offs) >= 3
 
 
+@pytest.mark.costly
 def test_it_tries_a_max_wait_unless_the_policy_has_one_which_is_kept(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +186,7 @@ def test_it_tries_a_max_wait_unless_the_policy_has_one_which_is_kept(
     assert load_policy(as_yaml(best, file, None), {})[0].workers["one"].max_wait == 420.0
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("form", ["tiers", "per_worker"])
 def test_it_tries_a_window_and_with_per_worker_a_tolerance_and_an_activation(
     file: Path, monkeypatch: pytest.MonkeyPatch, form: str
@@ -211,6 +219,7 @@ def policy_of(file: Path) -> WorkerPolicy:
     return read_worker(file, None, {})[1]
 
 
+@pytest.mark.costly
 def test_a_promise_that_is_found_is_written(file: Path) -> None:
     best = found(file, Goal(wait_s=25.0), form="slo", job_time=JobTime(has_waits=True))
     worker = load_policy(as_yaml(best, file, None), {})[0].workers["one"]
@@ -231,6 +240,7 @@ workers:
 """
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("form", ["tiers", "per_worker", "target_wait"])
 def test_several_queues_are_kept_and_their_waits_stay_in_proportion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
@@ -253,6 +263,7 @@ def test_several_queues_are_kept_and_their_waits_stay_in_proportion(
         assert urgent_wait == pytest.approx(worker.target_wait / 4, abs=0.1)
 
 
+@pytest.mark.costly
 def test_queues_of_a_list_keep_their_weight_with_tiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "_WAITS", (30.0, 60.0))
     path = tmp_path / "policy.yaml"
@@ -267,6 +278,7 @@ def test_queues_of_a_list_keep_their_weight_with_tiers(tmp_path: Path, monkeypat
     assert load_policy(other, {})[0].workers["one"].target_wait
 
 
+@pytest.mark.costly
 def test_a_queue_without_ages_is_given_no_max_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(POLICY.replace("{table: jobs}", '{sql: "SELECT 1 AS pending, 0 AS processing"}'))
@@ -282,6 +294,7 @@ def test_only_the_worker_that_is_named_is_written_anew(file: Path) -> None:
     assert workers["two"].tiers[0].replicas == 2
 
 
+@pytest.mark.costly
 def test_what_is_held_out_is_not_searched_on(file: Path) -> None:
     jobs = list(EASY.jobs())
     seen = [job for job in jobs if job[0] < 4000.0]
@@ -293,6 +306,7 @@ def test_what_is_held_out_is_not_searched_on(file: Path) -> None:
     assert hard.held_out[0].work_s == pytest.approx(3 * easy.held_out[0].work_s)
 
 
+@pytest.mark.costly
 def test_no_candidate_ever_sees_what_is_held_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[tuple[bool, int]] = set()
 
@@ -307,6 +321,7 @@ def test_no_candidate_ever_sees_what_is_held_out(file: Path, monkeypatch: pytest
     assert seen == {(True, early), (False, 240 - early)}
 
 
+@pytest.mark.costly
 def test_a_goal_that_is_missed_on_what_is_held_out_is_said_to_be(file: Path) -> None:
     best = found(file, Goal(wait_s=25.0))
     ours, old = best.held_out
@@ -316,6 +331,7 @@ def test_a_goal_that_is_missed_on_what_is_held_out_is_said_to_be(file: Path) -> 
     assert "NOT MET on the held-out jobs" not in as_yaml(on_time, file, None)
 
 
+@pytest.mark.costly
 def test_weeks_that_are_drawn_anew_say_what_to_expect(file: Path) -> None:
     sparse = workload(random_jobs(240, 300_000.0, 1), 300_000.0)
     best = found(file, Goal(wait_s=200.0), sparse, form="tiers", weeks=2)
@@ -331,6 +347,7 @@ def test_too_few_jobs_are_refused(file: Path) -> None:
         found(file, Goal(wait_s=60.0), workload(random_jobs(100, 6000.0, 1), 6000.0))
 
 
+@pytest.mark.costly
 def test_no_candidate_waits_for_0_s(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[float | None] = []
 
@@ -353,6 +370,7 @@ QUEUES = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("queue", "why"), QUEUES.values(), ids=QUEUES)
 def test_a_target_wait_comes_with_the_service_time_that_it_assumed(tmp_path: Path, queue: str, why: str) -> None:
     path = tmp_path / "policy.yaml"
@@ -369,6 +387,7 @@ def test_a_target_wait_comes_with_the_service_time_that_it_assumed(tmp_path: Pat
     assert f"assumed: the mean of {len(searched)} jobs of made up, since {why}" in above
 
 
+@pytest.mark.costly
 def test_a_service_time_that_is_measured_or_given_is_not_assumed(file: Path) -> None:
     measured = as_yaml(found(file, Goal(wait_s=25.0), form="target_wait", job_time=JobTime()), file, None)
     assert load_policy(measured, {})[0].workers["one"].service_time is None
@@ -379,6 +398,7 @@ def test_a_service_time_that_is_measured_or_given_is_not_assumed(file: Path) -> 
     assert "assumed" not in measured + given
 
 
+@pytest.mark.costly
 def test_what_was_not_searched_for_is_written_as_it_was_read(tmp_path: Path) -> None:
     """Scalars as they stand there, merges written out, for YAML would read some of them as something else."""
     path = tmp_path / "policy.yaml"
@@ -399,6 +419,7 @@ def test_what_was_not_searched_for_is_written_as_it_was_read(tmp_path: Path) -> 
     assert "interval: ${EVERY:-10}s" in text
 
 
+@pytest.mark.costly
 def test_candidates_are_ranked_by_the_share_of_weeks_in_which_they_meet_the_goal(file: Path) -> None:
     """The cheapest meets a goal that is its own p95 by a hair, and in some of the weeks only."""
     cheapest = found(file, Goal(wait_s=60.0), form="tiers")
@@ -451,6 +472,7 @@ def test_more_actions_than_the_requests_allow_are_a_warning(
     assert f"Railway allows {allowed:,} requests an hour here" in " ".join(as_yaml(busy, file, None).split("\n# "))
 
 
+@pytest.mark.costly
 def test_the_head_is_as_wide_as_a_terminal_and_nothing_but_comments(file: Path) -> None:
     jobs = replace(EASY, name="a\nb: c", notes=("x " * 100,))
     text = as_yaml(found(file, Goal(wait_s=25.0), jobs, form="target_wait", weeks=1), file, None)

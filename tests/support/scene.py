@@ -67,6 +67,8 @@ class Scene:
     policy: Path = POLICY
     text: io.StringIO = field(default_factory=io.StringIO)
     journals: list[Any] = field(default_factory=list)
+    rate_limits: list[Any] = field(default_factory=list)
+    second: int | None = None
 
     @asynccontextmanager
     async def controller(
@@ -83,6 +85,9 @@ class Scene:
         out = self.text
         async with opened(configuration, options, stream=out, events=out, form="json", clock=clock) as controller:
             self.journals.append(controller.ports.journal)
+            self.rate_limits.append(controller.ports.rate_limit)
+            if self.second is not None:
+                controller.ports.rate_limit._clock = StandingClock(self.second)  # type: ignore[attr-defined]  # a Redis'
             await controller.leadership.turn()
             try:
                 yield Driven(controller)
@@ -102,10 +107,11 @@ class Scene:
             )
 
     async def count_requests(self, used: int | str) -> None:
-        """What the workers have counted in this minute, and in the next, should this one end meanwhile."""
-        window = int(time.time() // 60 * 60)
-        for minute in (window, window + 60):
-            await self.redis.set(f"worker:rpm:{minute}", used)
+        """What the workers have counted in this minute, which ends for no controller of this scene from now on."""
+        self.second = self.second or int(time.time() // 60 * 60) + 30
+        for limit in self.rate_limits:
+            limit._clock = StandingClock(self.second)
+        await self.redis.set(f"worker:rpm:{self.second - 30}", used)
 
     async def let_time_pass(self, seconds: float, *, looking: bool = False) -> None:
         """Moves every stamp that the journal holds into the past, as if so much time had gone by.
@@ -158,6 +164,19 @@ class Scene:
             else one["numReplicas"]
             for one in inputs
         ]
+
+
+@dataclass
+class StandingClock:
+    """At one second, for the wall and for what is measured."""
+
+    now: float
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @dataclass

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.patience import PATIENCE_S
 
 _FAILURES = """
@@ -40,6 +42,7 @@ def test_that_passes():
 """
 
 
+@pytest.mark.costly
 def test_what_cannot_be_rendered_fails_by_itself_and_the_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "test_odd.py").write_text(_FAILURES)
     ran = subprocess.run(

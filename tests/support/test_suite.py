@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 WITH_TIMES_OF_THEIR_OWN = {"faults", "bench", "virtual"}
 """Real processes that are judged by the clock and run by `make faults` and `make bench`; and virtual time itself."""
@@ -32,6 +34,7 @@ def deadlines(tree: ast.AST) -> Iterator[tuple[int, str]]:
             )
 
 
+@pytest.mark.costly
 def test_no_test_gives_up_after_a_few_seconds() -> None:
     found = []
     for path in sorted(TESTS.rglob("*.py")):

@@ -32,6 +32,7 @@ def cycles(scene: Stage) -> list[dict[str, Any]]:
     return [json.loads(one.detail) for one in scene.world.trace.entries if '"event": "reconcile"' in one.detail]
 
 
+@pytest.mark.costly
 def test_a_change_that_arrives_after_somebody_else_wrote_is_refused_also_when_its_sender_is_gone() -> None:
     with on(DEPLOYMENT) as (scene, cluster):
         scene.burst()
@@ -54,6 +55,7 @@ def test_a_change_that_is_overtaken_before_it_is_sent_is_decided_again_by_the_ne
         scene.judge()
 
 
+@pytest.mark.costly
 def test_a_write_whose_answer_is_lost_is_seen_and_not_made_again() -> None:
     with on(STATEFUL_SET) as (scene, cluster):
         cluster.have_bad_mutations("lost", 60)
@@ -63,6 +65,7 @@ def test_a_write_whose_answer_is_lost_is_seen_and_not_made_again() -> None:
         scene.judge()
 
 
+@pytest.mark.costly
 def test_a_scale_that_omits_its_zero_is_at_zero() -> None:
     with on(CUSTOM, **SOON_DOWN) as (scene, _):
         scene.world.postgres.swing(0)

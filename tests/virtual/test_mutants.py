@@ -112,6 +112,7 @@ SEEDS = {
 """The first seed that each of these falls to; where the simulation has changed since, all are tried from 0 on."""
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", sorted(MUTANTS))
 def test_a_missing_guard_is_noticed(name: str) -> None:
     killer = KILLERS.get(name)

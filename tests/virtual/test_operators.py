@@ -26,6 +26,7 @@ def ask(scene: Stage, kind: Kind, replicas: int = 0, *, lasts: float, blocks: Bl
     operators.amend(scene.world, f"{kind.value} {replicas}", amended)
 
 
+@pytest.mark.costly
 def test_a_held_count_is_asked_for_within_one_cycle_and_left_within_one_after_its_end() -> None:
     for seed in some(range(10), every=3):
         with stage(seed) as scene:
@@ -57,6 +58,7 @@ def restart_redis(scene: Stage, with_data: str) -> None:
     scene.world.redis.start(with_data)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "befalls",
     [

@@ -53,6 +53,7 @@ def told(scene: Stage) -> int:
     return sum('"event": "policies_differ"' in entry.detail for entry in scene.world.trace.entries)
 
 
+@pytest.mark.costly
 def test_replicas_that_agree_on_no_count_scale_only_by_the_cooldowns() -> None:
     """One has at most 2, the other at least 3, and they take turns every 20 s."""
     with apart(AT_LEAST_3, **AT_MOST_2) as scene:
@@ -89,6 +90,7 @@ def test_a_replica_that_reads_an_edited_policy_corrects_its_own_count_at_once() 
         scene.judge()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("with_data", ["none", "stale"])
 def test_after_redis_was_emptied_the_survivor_knows_who_scaled(with_data: str) -> None:
     with apart(AT_LEAST_3, **AT_MOST_2) as scene:
@@ -106,6 +108,7 @@ def test_after_redis_was_emptied_the_survivor_knows_who_scaled(with_data: str) -
         agree(scene, world.policy)
 
 
+@pytest.mark.costly
 def test_two_policies_are_told_after_a_minute_once_and_anew_after_they_agreed() -> None:
     with apart(AT_LEAST_3, **AT_MOST_2) as scene:
         world, old = scene.world, scene.world.policy

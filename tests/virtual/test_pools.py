@@ -33,6 +33,7 @@ def until_asked(world: PooledWorld, service: str) -> None:
         world.run_for(0.001)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("first", range(0, _SEEDS, 3))
 def test_the_total_is_kept_and_shared_out_whatever_strikes(first: int) -> None:
     for seed in range(first, first + 3):

@@ -84,6 +84,7 @@ def stage(seed: int = 1, *, replicas: int = 2, **worker: object) -> AbstractCont
     return staged()
 
 
+@pytest.mark.costly
 def test_a_killed_leader_is_followed_within_the_life_of_its_lease() -> None:
     taken = []
     for seed in some(range(20), every=3):
@@ -239,6 +240,7 @@ def test_a_lease_without_an_end_locks_no_replica_out() -> None:
         scene.judge()
 
 
+@pytest.mark.costly
 def test_a_renewal_that_arrives_late_brings_no_lease_back() -> None:
     for seed in range(6):
         with stage(seed) as scene:
@@ -367,6 +369,7 @@ def test_an_acquire_whose_answer_is_lost_leaves_no_orphan() -> None:
         scene.judge()
 
 
+@pytest.mark.costly
 def test_a_database_that_is_down_changes_nothing() -> None:
     with stage() as scene:
         scene.world.postgres.is_down = True
@@ -469,6 +472,7 @@ def test_a_cooldown_counts_from_the_answer_and_not_from_the_reading_before_it() 
         scene.judge()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("at_least", "counts"), [(5, [5]), (2, []), (1, [])], ids=["more", "as many", "fewer"])
 def test_without_a_reading_of_the_queue_workers_are_added_up_to_at_least_and_none_is_removed(
     at_least: int, counts: list[int]
@@ -482,6 +486,7 @@ def test_without_a_reading_of_the_queue_workers_are_added_up_to_at_least_and_non
         scene.judge()
 
 
+@pytest.mark.costly
 def test_a_fallback_waits_for_the_cooldown() -> None:
     with stage(interval="5s", on_unavailable={"after": "5s", "at_least": 5}) as scene:
         world = scene.world
@@ -549,6 +554,7 @@ def test_a_move_that_waits_is_made_by_the_next_update_where_railway_does_so() ->
         scene.judge()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("depth", "count"), [(5, 3), (0, 0)], ids=["one wanted", "none wanted"])
 def test_workers_in_three_regions_are_three_or_none(depth: int, count: int) -> None:
     with stage(scale_down={"max_step": 1}) as scene:

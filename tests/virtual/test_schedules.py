@@ -30,6 +30,7 @@ def told(scene: Stage, event: str) -> int:
     return sum(f'"event": "{event}"' in entry.detail for entry in scene.world.trace.entries)
 
 
+@pytest.mark.costly
 def test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_ends_is_told() -> None:
     with stage(**OFTEN) as scene:
         begins(scene)
@@ -42,6 +43,7 @@ def test_the_count_follows_min_of_the_hour_within_one_cycle_and_what_begins_and_
         scene.judge()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "befalls",
     [
@@ -79,6 +81,7 @@ def test_a_schedule_that_begins_while_no_replica_runs_is_followed_and_told_by_th
         scene.judge()
 
 
+@pytest.mark.costly
 def test_a_held_count_stays_within_the_limits_of_the_hour() -> None:
     with stage(**OFTEN) as scene:
         test_operators.ask(scene, Kind.HOLD, 1, lasts=600)

@@ -295,11 +295,13 @@ def _compare(url: str, **options: Any) -> None:
     run_state_machine_as_test(machine, settings=chosen)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("derandomize", [True, False], ids=["the same every time", "new ones every time"])
 def test_every_model_does_what_its_script_does(redis_url: str, derandomize: bool) -> None:  # noqa: FBT001
     _compare(redis_url, max_examples=examples(10, 400), derandomize=derandomize)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("name", "of"),
     [

@@ -26,6 +26,7 @@ _FOUND_A_BUG = (1088, 1349, 20647, 20809, 31024, 31318, 31536, 43221, 43302, 800
 _ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("first", range(0, _SEEDS, _CHUNK))
 def test_every_promise_is_kept_whatever_strikes(first: int) -> None:
     total = run_chunk(range(first, first + _CHUNK))
@@ -34,6 +35,7 @@ def test_every_promise_is_kept_whatever_strikes(first: int) -> None:
 
 
 # With the misfortunes that were added later, they are seeds like all others.
+@pytest.mark.costly
 @pytest.mark.parametrize(
     "undisturbed",
     some([pytest.param(True, id="as they were then"), pytest.param(False, id="with what came later")], every=2),
@@ -42,6 +44,7 @@ def test_seeds_that_once_found_a_bug_find_none(undisturbed: bool) -> None:  # no
     assert run_chunk(_FOUND_A_BUG, undisturbed=undisturbed, platform="railway").violating == []
 
 
+@pytest.mark.costly
 def test_the_same_seed_gives_the_same_trace_byte_for_byte_in_any_process() -> None:
     here = ["\n".join(run_with(None, 7, with_trace=True, platform=name).trace) for name in PLATFORMS]
     calls = "; ".join(f"main(['--trace', '7', '--platform', '{name}'])" for name in PLATFORMS)

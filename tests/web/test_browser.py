@@ -22,7 +22,7 @@ from tests.web.staged import MAILER, RENDER, KeptTimeline, cycle, failed, staged
 
 NONE_HERE = "no Playwright, no chromium or no axe-core here; `make test-browser` installs the first and the last"
 AXE = Path(sys.prefix) / "browser" / "node_modules" / "axe-core" / "axe.min.js"
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.costly]
 
 
 def find_chromium() -> str | None:

@@ -132,6 +132,7 @@ async def test_a_connection_that_asks_nothing_more_is_closed_and_that_is_no_faul
         assert server.said == []
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("quick")
 async def test_a_client_that_does_not_read_its_answers_is_closed() -> None:
     async with served() as server:
@@ -147,6 +148,7 @@ async def test_a_client_that_does_not_read_its_answers_is_closed() -> None:
         assert (await server.until_said())["slow"] >= 1
 
 
+@pytest.mark.costly
 async def test_large_answers_that_no_client_reads_wait_in_few_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.web.server.status_body", lambda _: {"x": "x" * 6_000_000})
     async with served() as server:
@@ -207,6 +209,7 @@ async def test_above_the_limit_the_one_that_is_silent_for_longest_makes_room_for
         assert (line["event"], line["crowded_out"]) == ("http_refused", 1)
 
 
+@pytest.mark.costly
 async def test_a_probe_is_answered_while_hundreds_are_connected_and_silent() -> None:
     async with served() as server:
         idle = [await server.connect(b"GET /hea" if number % 2 else b"") for number in range(400)]
@@ -256,6 +259,7 @@ async def test_more_than_a_request_may_have_is_refused_before_it_is_read() -> No
         assert answer.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("quick")
 async def test_three_hundred_refusals_are_one_line_of_the_log() -> None:
     async with served() as server:
@@ -266,6 +270,7 @@ async def test_three_hundred_refusals_are_one_line_of_the_log() -> None:
         assert [line["event"] for line in server.said] == ["http_refused"]
 
 
+@pytest.mark.costly
 @given(st.binary(max_size=300))
 def test_no_bytes_whatever_end_the_server_or_are_a_bug(sent: bytes) -> None:
     async def ask() -> None:

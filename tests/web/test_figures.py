@@ -25,6 +25,7 @@ async def ask(controller: Staged, path: str, **query: str) -> tuple[int, dict[st
     return answer.status_code, answer.json()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("span", "steps"), [("1h", 60), ("6h", 360), ("24h", 288), ("7d", 336)])
 async def test_each_span_has_a_fixed_number_of_steps_up_to_now(controller: Staged, span: str, steps: int) -> None:
     status, body = await ask(controller, "history/samples", worker=RENDER, since=span)
@@ -33,6 +34,7 @@ async def test_each_span_has_a_fixed_number_of_steps_up_to_now(controller: Stage
     assert body["since"] + steps * body["every_s"] == pytest.approx(time.time(), abs=body["every_s"] + 60)
 
 
+@pytest.mark.costly
 async def test_a_night_without_a_controller_is_unknown_and_not_zero(controller: Staged) -> None:
     _, body = await ask(controller, "history/samples", worker=RENDER, since="7d")
     unseen = round((time.time() - 2.35 * 86_400 - body["since"]) / body["every_s"])
@@ -40,6 +42,7 @@ async def test_a_night_without_a_controller_is_unknown_and_not_zero(controller: 
     assert 0.0 in body["running"]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("path", "query", "said"),
     [
@@ -56,6 +59,7 @@ async def test_a_wrong_parameter_is_refused(controller: Staged, path: str, query
     assert controller.timeline.readings == 0
 
 
+@pytest.mark.costly
 async def test_many_pages_cost_one_reading_for_each_worker_and_span(controller: Staged) -> None:
     for _ in range(20):
         await ask(controller, "history/samples", worker=RENDER, since="24h")
@@ -63,6 +67,7 @@ async def test_many_pages_cost_one_reading_for_each_worker_and_span(controller: 
     assert controller.timeline.readings <= 20, "one of samples, and one of events a second"
 
 
+@pytest.mark.costly
 async def test_the_cost_is_of_this_month_as_far_as_it_is_recorded(controller: Staged) -> None:
     _, body = await ask(controller, "history/cost")
     (render, mailer) = body["workers"]

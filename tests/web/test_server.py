@@ -141,6 +141,7 @@ def test_a_port_that_is_taken_is_one_clear_message() -> None:
             listening_socket(port)
 
 
+@pytest.mark.costly
 async def test_a_hundred_requests_at_once_are_answered(shown: Shown) -> None:
     shown.status.put(cycle())
     async with served(shown) as port, httpx.AsyncClient() as client:
@@ -185,6 +186,7 @@ def every_answer(shown: Shown) -> list[bytes]:
     ]
 
 
+@pytest.mark.costly
 @given(published(), published(), st.none() | st.floats(0, 1e6))
 def test_every_page_answers_whatever_was_published(first: str, second: str, age: float | None) -> None:
     clock = HandClock()

@@ -120,6 +120,7 @@ async def test_a_stream_takes_no_room_from_requests_and_is_not_closed_for_its_ag
         assert len(server._streams) == 1
 
 
+@pytest.mark.costly
 async def test_a_client_that_does_not_read_gets_nothing_more_and_is_closed(
     controller: Staged, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,7 @@ async def test_a_program_need_not_read_its_stdin() -> None:
     assert (await seen(platform_of(policy_of("exec <&-; echo 2")))).configured == 2
 
 
+@pytest.mark.costly
 async def test_only_a_few_programs_run_at_the_same_time(tmp_path: Path) -> None:
     place = shlex.quote(str(tmp_path))
     program = f"touch {place}/$$; ls {place} | wc -l; sleep 0.02; rm {place}/$$"

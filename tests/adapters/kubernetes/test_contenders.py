@@ -48,6 +48,7 @@ def looks(fake: FakeKubernetes) -> int:
     return sum(path.endswith("/horizontalpodautoscalers") for _, path in fake.api.requests)
 
 
+@pytest.mark.costly
 async def test_it_is_looked_for_at_the_start_and_every_five_minutes(
     fake: FakeKubernetes, platform: KubernetesPlatform
 ) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import signal
 import sys
 
+import pytest
+
 from controller.fake_kubernetes import FakeKubernetes, Timings
 
 LEADER = """
@@ -35,6 +37,7 @@ asyncio.run(lead(*sys.argv[1:]))
 """
 
 
+@pytest.mark.costly
 async def test_the_api_refuses_what_a_leader_sends_that_slept_through_its_successor_s_change() -> None:
     async with FakeKubernetes(Timings()) as fake:
         fake.begin(2)

@@ -65,6 +65,7 @@ async def test_the_pods_of_the_target_alone_are_told_by_what_can_be_done_about_t
     assert fake.api.requests == [("GET", scale), ("GET", PODS)]
 
 
+@pytest.mark.costly
 async def test_pods_are_read_in_pages_and_not_without_end() -> None:
     async with chosen(1200) as (fake, _, chooser):
         assert len((await chooser.instances()).staying) == 1200

@@ -49,6 +49,7 @@ def asked(fake: FakeKubernetes) -> list[str]:
     return [path for _, path in fake.api.requests if not path.endswith(beside)]
 
 
+@pytest.mark.costly
 async def test_a_thousand_deployments_of_a_namespace_are_one_request() -> None:
     names = [f"w{number}" for number in range(1000)]
     async with cluster(*names) as (fake, platform):

@@ -180,6 +180,7 @@ def test_a_raw_character_that_libpq_reads_as_it_stands_is_used_and_noted(charact
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
+@pytest.mark.costly
 @given(ANYTHING, ANYTHING, st.text("@/?#&=%:[]${} a1", max_size=40))
 def test_no_password_is_ever_in_a_message_and_nothing_raises(head: str, tail: str, odd: str) -> None:
     password = f"{head}Zq7xKw{tail}"

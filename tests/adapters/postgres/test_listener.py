@@ -85,6 +85,7 @@ async def test_a_job_is_announced_at_once(admin: Connection, queue: PostgresQueu
         await ear.until(lambda: ear.woken == 1)
 
 
+@pytest.mark.costly
 @pytest.mark.usefixtures("hurry")
 async def test_whether_a_link_is_one_is_not_asked_behind_a_flood_of_announcements(
     admin: Connection, queue: PostgresQueue, database_url: str
@@ -173,6 +174,7 @@ async def test_an_ended_session_is_replaced_and_polled_for_once(
         assert (ear.begun, ear.events) == (2, ["listening"])
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("mode", [LinkMode.DROP, LinkMode.HALF_DROP])
 async def test_the_readings_never_wait_for_a_link_that_went_silent(
     admin: Connection, queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch, mode: LinkMode
@@ -242,6 +244,7 @@ async def test_a_reading_whose_link_went_silent_is_made_on_a_new_one(
         await sessions_become(1, admin)
 
 
+@pytest.mark.costly
 async def test_a_reading_without_any_link_is_unavailable_in_time(
     warm: tuple[Link, PostgresQueue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +285,7 @@ async def cut(admin: Connection, ear: Ear) -> None:
     await ear.until(lambda: ear.begun > times)
 
 
+@pytest.mark.costly
 async def test_a_connection_that_is_cut_again_and_again_is_said_once_and_so_is_its_end(
     admin: Connection, database_url: str, queue: PostgresQueue, hurry: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +347,7 @@ def test_cuts_count_as_over_when_the_connection_has_held_for_longer_than_they_ev
     assert postgres_listener._Cuts(at).are_over(held_s) is over
 
 
+@pytest.mark.costly
 async def test_what_the_leader_said_of_being_cut_is_seen_by_doctor_until_it_listens_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +370,7 @@ async def test_what_the_leader_said_of_being_cut_is_seen_by_doctor_until_it_list
 # --- how many connections ---
 
 
+@pytest.mark.costly
 async def test_forty_readings_and_eight_reconnects_leave_two_connections(
     admin: Connection, queue: PostgresQueue, database_url: str, hurry: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +385,7 @@ async def test_forty_readings_and_eight_reconnects_leave_two_connections(
         await sessions_become(2, admin)
 
 
+@pytest.mark.costly
 async def test_a_queue_that_announces_nothing_is_read_on_one_connection(
     admin: Connection, queue: PostgresQueue
 ) -> None:
@@ -390,6 +397,7 @@ async def test_a_queue_that_announces_nothing_is_read_on_one_connection(
     await sessions_become(1, admin)
 
 
+@pytest.mark.costly
 async def test_of_two_replicas_only_the_leader_has_connections(scene: Scene) -> None:
     quick = {**QUICK, "POLL_INTERVAL_MS": "100"}
     async with running(scene, **quick) as leader, running(scene, **quick) as standby:

@@ -84,12 +84,14 @@ async def test_doctor_looks_at_everything_on_one_connection_and_says_what_takes_
     assert "until then the queue is read once per interval" in found["listening"].fix
 
 
+@pytest.mark.costly
 async def test_doctor_as_people_run_it_ends_well_with_one_connection(alone: Scene) -> None:
     ran = await autoscaler("doctor", environment={**alone.environment, **SOON_DEAF})
     assert (ran.code, ran.err) == (0, "")
     assert "needs a second connection" in ran.out
 
 
+@pytest.mark.costly
 async def test_the_controller_reads_on_its_one_connection_and_says_once_why_it_is_not_woken(alone: Scene) -> None:
     async with running(alone, **QUICK, **SOON_DEAF) as controller:
         await controller.until(event="wake_unavailable")
@@ -103,6 +105,7 @@ async def test_the_controller_reads_on_its_one_connection_and_says_once_why_it_i
     assert not [line for line in controller.lines if line.get("reason") == "QueueUnavailable"]
 
 
+@pytest.mark.costly
 async def test_a_second_connection_that_is_allowed_later_is_listened_on(
     scene: Scene, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

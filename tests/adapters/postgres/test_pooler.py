@@ -98,6 +98,7 @@ async def left_behind(pooled_url: str, count: int, admin: Connection) -> set[tup
             await client.close()
 
 
+@pytest.mark.costly
 async def test_three_controllers_read_queues_of_every_kind_through_few_sessions(
     admin: Connection, pooled_url: str
 ) -> None:
@@ -118,6 +119,7 @@ async def test_three_controllers_read_queues_of_every_kind_through_few_sessions(
             await queue.close()
 
 
+@pytest.mark.costly
 async def test_nothing_of_fifty_readings_is_left_in_the_pooler_s_sessions(
     admin: Connection, queue: PostgresQueue, pooled_url: str, crowded: tuple[int, int]
 ) -> None:
@@ -198,6 +200,7 @@ async def test_a_pooler_that_has_no_session_left_is_no_queue_without_jobs(
     await queue.close()
 
 
+@pytest.mark.costly
 async def test_a_listener_behind_a_pooler_finds_out_that_nothing_arrives_and_leaves(
     admin: Connection,
     queue: PostgresQueue,
@@ -250,6 +253,7 @@ async def test_a_direct_address_of_another_database_is_found_out(
     assert "DATABASE_DIRECT_URL leads through a pooler too, or to another database than DATABASE_URL" in message
 
 
+@pytest.mark.costly
 async def test_the_controller_polls_through_a_pooler_with_a_warning_and_wakes_by_the_direct_address(
     scene: Scene, servers: Servers
 ) -> None:

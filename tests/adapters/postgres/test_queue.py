@@ -172,6 +172,7 @@ async def test_what_no_decision_needs_is_counted_less_often_and_what_one_needs_e
     assert (await queue.depth(JOBS, 10_000)).pending == 90
 
 
+@pytest.mark.costly
 async def test_a_count_that_no_decision_needs_may_take_too_long(admin: Connection, database_url: str) -> None:
     await admin.execute(
         "CREATE FUNCTION slowly(n int) RETURNS bool LANGUAGE plpgsql VOLATILE AS "
@@ -336,6 +337,7 @@ async def test_it_comes_back_when_the_server_does(stoppable_servers: Servers, st
     await queue.close()
 
 
+@pytest.mark.costly
 async def test_it_reads_only_and_holds_one_connection_that_is_idle_between_readings(
     admin: Connection, queue: PostgresQueue
 ) -> None:

@@ -114,6 +114,7 @@ async def test_a_pooler_s_session_is_left_without_the_schema(
         await queue.close()
 
 
+@pytest.mark.costly
 async def test_an_address_for_prisma_runs_the_controller_with_one_line_on_what_is_without_effect(scene: Scene) -> None:
     await scene.queue.execute("CREATE SCHEMA app")
     await scene.queue.execute("ALTER TABLE generation_job SET SCHEMA app")
@@ -129,6 +130,7 @@ async def test_an_address_for_prisma_runs_the_controller_with_one_line_on_what_i
     ]
 
 
+@pytest.mark.costly
 async def test_doctor_names_what_is_without_effect_and_looks_at_the_table_of_the_schema(scene: Scene) -> None:
     await scene.queue.execute("CREATE SCHEMA app")
     await scene.queue.execute("ALTER TABLE generation_job SET SCHEMA app")
@@ -139,6 +141,7 @@ async def test_doctor_names_what_is_without_effect_and_looks_at_the_table_of_the
     assert said["addresses"] == "DATABASE_URL: connection_limit: for other clients, without effect here"
 
 
+@pytest.mark.costly
 async def test_a_person_s_commands_take_such_an_address_and_refuse_a_wrong_one_with_2(
     admin: Connection, database_url: str, tmp_path: Path
 ) -> None:

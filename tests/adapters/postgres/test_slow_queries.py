@@ -45,6 +45,7 @@ async def side_by_side(admin: Connection, number: int) -> bool:
     return bool(count == number)
 
 
+@pytest.mark.costly
 async def test_ten_slow_queries_run_at_the_same_time_and_the_good_one_before_them_all(
     admin: Connection, database_url: str
 ) -> None:
@@ -65,6 +66,7 @@ async def test_ten_slow_queries_run_at_the_same_time_and_the_good_one_before_the
     await queue.close()
 
 
+@pytest.mark.costly
 async def test_queries_that_are_slow_together_are_read_side_by_side_at_once(
     admin: Connection, database_url: str
 ) -> None:

@@ -77,6 +77,7 @@ async def queue(pair: Pair) -> AsyncIterator[PostgresQueue]:
     await postgres.close()
 
 
+@pytest.mark.costly
 async def test_a_standby_is_read_and_said_and_an_old_one_is_no_reading(pair: Pair, queue: PostgresQueue) -> None:
     async with await psycopg.AsyncConnection.connect(pair.primary.url, autocommit=True) as primary:
         await primary.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 7)")
@@ -135,6 +136,7 @@ async def test_an_idle_primary_is_no_lag(pair: Pair) -> None:
     await strict.close()
 
 
+@pytest.mark.costly
 async def test_a_primary_has_no_lag_to_speak_of(pair: Pair) -> None:
     queue = PostgresQueue(pair.primary.url, timeout_s=30.0, oldest_s=0.0)
     depth = await queue.depth(JOBS, 100)

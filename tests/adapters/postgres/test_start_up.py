@@ -160,6 +160,7 @@ async def test_a_version_that_is_unknown_is_no_old_one(
     assert ("the oldest supported version is" in said) is refused
 
 
+@pytest.mark.costly
 async def test_doctor_and_the_commands_refuse_an_old_server(scene: Scene) -> None:
     async with of_version(scene.environment["DATABASE_URL"], b"10") as url:
         old = {**scene.environment, "DATABASE_URL": url}

@@ -99,6 +99,7 @@ def test_a_smaller_quota_leaves_room_to_read_on_whatever_was_used_before() -> No
     assert [sent(one.spend_on_query) for _ in range(41)].count(True) == 40
 
 
+@pytest.mark.costly
 @given(st.lists(st.text(max_size=60) | st.from_regex(r"q=\d{1,8};w=\d{1,8}"), max_size=40), st.floats(0, 20))
 def test_whatever_headers_say_cycles_are_not_stretched_beyond_the_ceiling(headers: list[str], pause: float) -> None:
     one, clock = budget(1000, 3600)
@@ -110,6 +111,7 @@ def test_whatever_headers_say_cycles_are_not_stretched_beyond_the_ceiling(header
         assert Quota(one.quota, one.window_s).is_credible
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("header", ["q=10;w=1200", "q=29;w=3600", "q=1000;w=3600", "q=720;w=86400"])
 def test_a_reading_at_the_given_pace_is_never_refused_however_small_the_quota(header: str) -> None:
     one, clock = budget(1000, 3600)

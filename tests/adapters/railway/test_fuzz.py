@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,7 @@ def changed(answer: Any, changes: list[tuple[int, Any]]) -> Any:
     return answer
 
 
+@pytest.mark.costly
 @fuzzed
 @given(st.lists(st.tuples(st.integers(0, 10_000), ODD), min_size=1, max_size=4))
 def test_a_reading_of_answers_with_pieces_changed_is_one_or_unavailable(changes: list[tuple[int, Any]]) -> None:

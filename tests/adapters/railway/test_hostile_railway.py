@@ -92,6 +92,7 @@ async def test_a_change_that_is_answered_so_is_refused_or_unknown_and_never_done
     assert isinstance(error.value, NotSent) is refused
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", TOO_MUCH)
 async def test_what_is_too_much_is_never_in_memory(name: str) -> None:
     """Of what Python allocates; test_hostile_railway_process.py judges the whole process."""

@@ -44,6 +44,7 @@ async def ask_again(server: HostileRailway, answer: Answer, times: int) -> None:
     await until(lambda: len(server.asked) > before + times, f"{times} more requests", shown=lambda: server.asked[-3:])
 
 
+@pytest.mark.costly
 async def test_no_answer_takes_more_than_half_as_much_memory_again_and_none_costs_the_lease(scene: Scene) -> None:
     await led_before(scene)
     ordinary = whole(json.dumps(page(service(scene.environment["RAILWAY_WORKER_SERVICE_ID"]))).encode(), PLENTY)

@@ -438,6 +438,7 @@ def crowd(number: int, **options: Any) -> FakeRailway:
     return fake
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("services", "scaled", "pages"),
     [
@@ -486,6 +487,7 @@ async def test_a_service_that_was_never_deployed_costs_a_query_more_and_one_that
         assert (fake.record.by_operation["PastDeployments"], railway.queries_per_cycle) == (before, 1)
 
 
+@pytest.mark.costly
 async def test_cycles_of_several_pages_are_stretched_as_far_as_these_need() -> None:
     """A hundred requests an hour: with three pages each cycle costs three, so that there are a third as many."""
     paces = {}

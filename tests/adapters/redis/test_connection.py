@@ -96,11 +96,13 @@ def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield nodes[0]
 
 
+@pytest.mark.costly
 async def test_a_cluster_of_one_node_serves_a_controller(one_node: RedisServer) -> None:
     async with connect(f"{one_node.url}/0?cluster=true") as client:
         await live(client)
 
 
+@pytest.mark.costly
 async def test_a_cluster_of_three_serves_a_controller_whichever_node_the_address_names(
     cluster: list[RedisServer],
 ) -> None:
@@ -152,6 +154,7 @@ async def test_a_cluster_that_is_away_is_unavailable_and_no_bug() -> None:
     assert "is it running" in await refusal("redis://:hunter2@127.0.0.1:1?cluster=true")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kind", ["plain", "cluster"])
 async def test_a_command_whose_answer_is_lost_is_never_sent_again(tmp_path: Path, kind: str) -> None:
     options = ("--cluster-enabled", "yes") if kind == "cluster" else ()
@@ -218,6 +221,7 @@ async def tls_port(redis_url: str, certificate: Path) -> AsyncIterator[int]:
         yield port
 
 
+@pytest.mark.costly
 async def test_tls_with_a_ca_of_one_s_own_serves_a_controller(tls_port: int, certificate: Path, redis_url: str) -> None:
     database = urlsplit(redis_url).path
     async with connect(f"rediss://localhost:{tls_port}{database}?ssl_ca_certs={certificate}") as client:
@@ -240,6 +244,7 @@ async def test_the_certificate_is_not_checked_only_if_the_address_says_so(tls_po
         assert await client.get("nothing") is None
 
 
+@pytest.mark.costly
 async def test_tls_to_a_port_that_speaks_none_is_said(redis_url: str) -> None:
     assert "TLS on one side only?" in await refusal(redis_url.replace("redis://", "rediss://"))
 
@@ -361,6 +366,7 @@ async def test_too_few_replicas_are_said(tmp_path: Path) -> None:
         assert "has too few connected replicas to accept writes" in await refusal(server.url)
 
 
+@pytest.mark.costly
 async def test_a_redis_that_is_full_says_so(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--maxmemory", "1", *IN_MEMORY) as server:
         assert "is out of memory; raise maxmemory" in await refusal(server.url)

@@ -212,6 +212,7 @@ def written(held: Mapping[str, str], history: History) -> dict[str, str]:
     return after_write(held, write_of(Stored(held, "run"), history, READ_MS / 1000))
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(15, 1000))
 @given(before=histories(), after=histories())
 def test_any_history_that_replaces_any_other_is_read_as_it_was_written(before: History, after: History) -> None:
@@ -223,6 +224,7 @@ def test_any_history_that_replaces_any_other_is_read_as_it_was_written(before: H
     assert (read.change and read.change.previous) == (after.change and as_written(after).change.previous)  # type: ignore[union-attr]
 
 
+@pytest.mark.costly
 @given(history=histories())
 def test_a_history_that_was_read_and_not_changed_writes_nothing(history: History) -> None:
     held = written({}, history)
@@ -230,12 +232,14 @@ def test_a_history_that_was_read_and_not_changed_writes_nothing(history: History
     assert (dict(write.values), list(write.deleted)) == ({}, [])
 
 
+@pytest.mark.costly
 @given(before=histories(), after=histories(), others=st.dictionaries(st.text("xyz", min_size=1), WORDS))
 def test_fields_of_another_version_stay_as_they_are(before: History, after: History, others: dict[str, str]) -> None:
     held = written(written(others, read_before(before)), after)
     assert {name: held.get(name) for name in others} == others
 
 
+@pytest.mark.costly
 @given(history=histories())
 def test_only_times_are_replaced_by_the_time_of_the_script(history: History) -> None:
     """A queue, a deployment or the conditions may hold the same character."""

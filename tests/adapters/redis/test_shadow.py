@@ -251,6 +251,7 @@ async def test_a_clock_that_jumped_ahead_makes_no_timestamp_older(
         assert int(await redis.hget(HASH, "last_up") or 0) / 1000 == pytest.approx(at, abs=MOMENT_S)
 
 
+@pytest.mark.costly
 async def test_a_replica_ignores_its_own_messages(
     redis: Redis, journal: RedisJournal, standby: RedisJournal, lease: Lease
 ) -> None:

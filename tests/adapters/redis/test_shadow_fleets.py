@@ -31,6 +31,7 @@ FLEET = ShadowFleet(
 KEYS = Keys("autoscaler", "env")
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(50), deadline=None)
 @given(histories())
 def test_any_history_is_read_as_it_was_written(history: History) -> None:

@@ -99,6 +99,7 @@ async def test_decisions_and_samples_are_read_by_worker(timeline: RedisTimeline,
     ], "where there is one for each minute, those of ten minutes are left out"
 
 
+@pytest.mark.costly
 async def test_2_000_changes_with_two_decisions_each_take_less_than_1_mb(
     timeline: RedisTimeline, lease: Lease, redis: Redis
 ) -> None:
@@ -113,6 +114,7 @@ async def test_2_000_changes_with_two_decisions_each_take_less_than_1_mb(
     assert sum(sizes) < 1_000_000, sizes
 
 
+@pytest.mark.costly
 async def test_the_number_of_entries_is_bounded(timeline: RedisTimeline, lease: Lease, redis: Redis) -> None:
     for first in range(0, MOST_HAPPENINGS + 2_000, 1_000):
         entries = [Happening("failing", figures={"n": number}) for number in range(first, first + 1_000)]

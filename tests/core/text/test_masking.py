@@ -197,6 +197,7 @@ def test_a_long_text_is_masked_in_no_time() -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.costly
 def test_among_a_thousand_secrets_each_is_masked() -> None:
     long = {f"{number * 7919:08d}-secret/x": f"${{LONG_{number}}}" for number in range(1000)}
     short = {f"a{number}-": f"${{SHORT_{number}}}" for number in range(100, 400)}

@@ -35,6 +35,8 @@ from tests.deploy.command.stages import (
 from tests.docs.pages import PAGES
 from tests.support.scene import intent_to
 
+pytestmark = pytest.mark.costly
+
 
 @pytest.fixture(params=STAGES)
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:

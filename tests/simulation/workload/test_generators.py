@@ -24,6 +24,7 @@ def made(text: str, *, span_s: float = WEEK_S, seed: int = 1) -> list[Job]:
     return list(generate(text, seed=seed, span_s=span_s).jobs())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", NAMES)
 def test_left_alone_each_keeps_two_workers_busy(name: str) -> None:
     jobs = made(name, span_s=3 * WEEK_S)
@@ -53,6 +54,7 @@ OPTIONS: Mapping[str, st.SearchStrategy[str]] = {
 }
 
 
+@pytest.mark.costly
 @settings(max_examples=examples(24))
 @given(st.sampled_from(NAMES).flatmap(lambda name: OPTIONS[name].map(name.__add__)), st.integers(), st.floats(1, 9e4))
 def test_jobs_are_in_order_and_within_the_window(text: str, seed: int, span_s: float) -> None:
@@ -76,6 +78,7 @@ def test_poisson_arrivals_have_no_memory() -> None:
     assert statistics.variance(counts) == pytest.approx(6, rel=0.06)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("cv", some([1.0, 0.0, 2.0, 0.5], every=2))
 def test_service_times_vary_as_much_as_they_are_asked_to(cv: float) -> None:
     services = [job[1] for job in made(f"poisson:service=30s,cv={cv:g}", span_s=2 * WEEK_S)]
@@ -85,6 +88,7 @@ def test_service_times_vary_as_much_as_they_are_asked_to(cv: float) -> None:
         assert statistics.median(services) == pytest.approx(30 * math.log(2), rel=0.02), "exponential"
 
 
+@pytest.mark.costly
 def test_by_day_it_is_busy_and_at_midnight_quiet() -> None:
     hours = Counter(int(arrival % DAY_S // 3600) for arrival, *_ in made("diurnal:rate=20/m,swing=0.8"))
     mean = sum(hours.values()) / 24
@@ -94,6 +98,7 @@ def test_by_day_it_is_busy_and_at_midnight_quiet() -> None:
         )
 
 
+@pytest.mark.costly
 def test_bursts_come_at_one_moment_at_random_on_top_of_a_trickle() -> None:
     moments = Counter(arrival for arrival, *_ in made("bursts:rate=1/m,every=30m,size=40", span_s=8 * WEEK_S))
     bursts = {at: size for at, size in moments.items() if size > 1}

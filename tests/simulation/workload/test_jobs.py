@@ -243,6 +243,7 @@ def test_rounding_carries_no_job_past_the_next_block(monkeypatch: pytest.MonkeyP
     assert arrivals == sorted(arrivals)
 
 
+@pytest.mark.costly
 def test_the_mean_of_many_drawn_weeks_is_the_old_one_s() -> None:
     busy = Workload(
         "busy on day 4",

@@ -103,6 +103,7 @@ def test_what_a_file_is_called_does_not_say_whether_it_is_packed(write: Write) -
     assert list(read_trace(write(gzipped(b"t,service\n0,2\n"), "a.csv")).jobs()) == [(0, 2)]
 
 
+@pytest.mark.costly
 def test_service_times_that_are_not_told_are_lognormal_with_the_mean_that_is_given(write: Write) -> None:
     path = write("t\n" + "\n".join(map(str, range(10_000))))
     workload = read_trace(path, service_mean=7.0, seed=3)
@@ -292,6 +293,7 @@ def test_there_is_an_end_to_how_many_jobs_a_trace_has(write: Write, monkeypatch:
     assert len(list(read_trace(write("t\n0\n1\n2\n")).jobs())) == 3
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("content", ["t,service\n" + "1,2\n" * 30_000, "minute,count\n0,30000\n"])
 def test_memory_does_not_grow_with_the_jobs(write: Write, content: str) -> None:
     workload = read_trace(write(gzipped(content.encode())))
