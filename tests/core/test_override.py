@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.model import Decision, History, Observation, QueueDepth, RateUnread, Replicas, ServiceState
+from controller.adapters.railway.reading import WITH_A_VOLUME
+from controller.core.model import (
+    Decision,
+    History,
+    Observation,
+    PlatformLimit,
+    QueueDepth,
+    RateUnread,
+    Replicas,
+    ServiceState,
+)
 from controller.core.override import LONGEST_S, MOST_KEPT, Blocks, Kind, Override, Overrides
 from controller.core.plan import Plan, Seen, plan
 from controller.core.ports import Retention, Unavailable
@@ -123,11 +133,13 @@ class Unread:
     count: int
     desired: int | None
     unread_for_s: float = 600.0
+    largest: PlatformLimit | None = None
 
 
 UNREAD = {
     "a held count is gone to from below": Unread((hold(3),), 1, 3),
     "a held count is gone to from above": Unread((hold(2),), 4, 2),
+    "a held count is gone to as far as the platform can": Unread((hold(3),), 0, 1, largest=WITH_A_VOLUME),
     "a pause goes before on_unavailable": Unread((pause(),), 1, None),
     "so does a pause of scale-up": Unread((pause(Blocks.UP),), 1, None),
     "a pause of scale-down does not": Unread((pause(Blocks.DOWN),), 1, 3),
@@ -140,7 +152,7 @@ UNREAD = {
 @pytest.mark.parametrize("name", UNREAD)
 def test_the_table_without_a_reading_of_the_queue(name: str) -> None:
     case = UNREAD[name]
-    replicas = Replicas(case.count, case.count, case.count, ServiceState.RUNNING)
+    replicas = Replicas(case.count, case.count, case.count, ServiceState.RUNNING, largest=case.largest)
     found = fall_back(POLICY, replicas, history(*case.each), NOW, unread_for_s=case.unread_for_s, rate=None)
     assert (found and found.desired) == case.desired
 

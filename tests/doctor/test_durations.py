@@ -127,6 +127,10 @@ async def test_a_table_that_does_not_say_it_is_warned_of_unless_the_policy_does(
     await patient.do("ALTER TABLE plain RENAME started_at TO begun; ALTER TABLE plain ADD ended timestamptz")
     found = (await patient.findings())["service time"]
     assert found.fix.startswith("add columns: {started_at: begun, completed_at: ended} to the queue, or")
+    await patient.do("ALTER TABLE plain DROP begun, ADD started_at bigint")
+    found = (await patient.findings())["service time"]
+    numbers = "{started_at: {name: started_at, unit: s}, completed_at: ended} (unit: ms if they hold milliseconds)"
+    assert found.fix.startswith(f"add columns: {numbers} to the queue, or")
     patient.worker = aiming(queue={"table": "plain"}, service_time="20s")
     found = (await patient.findings())["service time"]
     assert (found.level, found.says) == (Level.OK, "a job takes 20 s (service_time in the policy)")

@@ -95,6 +95,23 @@ def _trusts_an_expired_lease() -> AbstractContextManager[Any]:
 
 
 @_mutant
+def _a_lease_is_trusted_three_windows_long() -> AbstractContextManager[Any]:
+    def trusted(self: Any) -> Lease | None:
+        until = self._valid_until + 2 * self._timing.window
+        held: Lease | None = self._held if self._clock.monotonic() < until else None
+        return held
+
+    def may_act(self: Any, epoch: int) -> bool:
+        lease = trusted(self)
+        return lease is not None and lease.epoch == epoch
+
+    return _both(
+        lambda: patch.object(Leadership, "lease", property(trusted)),
+        lambda: patch.object(Leadership, "may_act", may_act),
+    )
+
+
+@_mutant
 def _renew_brings_it_back() -> AbstractContextManager[Any]:
     def renew(store: Store, keys: Keys, args: Args) -> Any:
         if store.get(keys[0]) is None:

@@ -27,6 +27,7 @@ KILLERS: dict[str, Callable[..., None]] = {
     "a fallback removes workers": partial(
         scenarios.test_without_a_reading_of_the_queue_workers_are_added_up_to_at_least_and_none_is_removed, 1, []
     ),
+    "a lease is trusted three windows long": scenarios.test_an_isolated_leader_steps_down_before_another_leads,
     "a missing reading is 0": scenarios.test_a_database_that_is_down_changes_nothing,
     "a move that waits is taken back": scenarios.test_a_move_that_waits_for_its_deployment_is_not_taken_back,
     "a region can have no worker": scenarios.test_a_stopped_service_in_three_regions_starts_with_one_in_each,

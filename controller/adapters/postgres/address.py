@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from controller.adapters.postgres.client_parameters import NAMES, is_of_another_client, plain
 from controller.config.address import BAD_ESCAPE, SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
@@ -23,6 +23,9 @@ _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full
 _DRIVER = re.compile(r"postgres(?:ql)?\+([a-z0-9_]+)", re.IGNORECASE)
 _PAIR = re.compile(r"\s*([^\s=]+)\s*=\s*('(?:\\.|[^'\\])*'|(?:\\.|[^\s\\])*)\s*", re.DOTALL)
 _SEMICOLONS = re.compile(r"\s*(?:host|server|data source|user id|username|database|port)\s*=[^;]*;", re.IGNORECASE)
+
+_TIME_ZONE = re.compile(r"(?:^|(?<=\s))(?:-c\s*|--)timezone=(?:\\.|[^\s\\])*\s*", re.IGNORECASE)
+"""As the server takes it in options: -c timezone=UTC."""
 
 _SCHEMA = "schema"
 """Prisma's: one name, as it stands."""
@@ -190,6 +193,8 @@ class _Reading:
             self.tls[plain(name)] = value.lower()
         elif name in _OURS:
             self.ours.append(name)
+        elif name == "options" and _TIME_ZONE.search(value):
+            self._without_time_zone(raw, value)
         elif name == "targetServerType":
             self.kept.append(("target_session_attrs", _SERVER_TYPES.get(value, raw)))
         elif name in _RENAMED or name in _libpq_keywords():
@@ -205,6 +210,12 @@ class _Reading:
         self.schemas = tuple(filter(None, names))
         if not self.schemas or "\0" in "".join(names):
             self.problems.append("has a schema without a name; name it, or leave the parameter out")
+
+    def _without_time_zone(self, raw: str, value: str) -> None:
+        """It would hide the zone that the server has for everybody else, in which workers write times."""
+        self.others.append("timezone")
+        if rest := _TIME_ZONE.sub(" ", value).strip():
+            self.kept.append(("options", rest if raw == value else quote(rest)))
 
     def settle_tls(self) -> None:
         """What other clients say of TLS, as an sslmode of libpq's."""

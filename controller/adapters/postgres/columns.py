@@ -129,7 +129,7 @@ async def shape_of(table: sql.Identifier, ask: Ask) -> Shape | None:
 class TimeSql:
     """The SQL that reads a time of the row j.
 
-    zones: for a timestamp without a zone, the zones that it may be in, the likeliest first; one if it is decided.
+    zones: for a timestamp without a zone, the zones that it may be in, the likeliest first; one if rows decided.
     per_second: for a number, 1 (seconds) or 1000 (milliseconds).
     """
 

@@ -16,6 +16,8 @@ from controller.adapters.postgres.unison import in_unison
 from controller.policy import Queue as QueuePolicy
 
 _LOOK_AGAIN_S = 300.0
+_UNPROVEN_AGAIN_S = 30.0
+"""While a time zone was decided by a column's default: a program may write another one."""
 _MOST_AGAIN = 10
 """Queues of those read together that are looked up again at once; the others are, with the next readings."""
 _PUT_OFF_S = 1.0
@@ -31,7 +33,8 @@ class Lookup:
     async def find(self, lane: Lane, queue: QueuePolicy, timeout_s: float) -> Located:
         """Where and how the queue is read. It is looked up again every 5 min, as a new column makes no statement fail.
 
-        While the time zone or unit of a column is undecided, it is looked up at each reading: new rows may decide it.
+        While the time zone or unit of a column is undecided, it is looked up at each reading, and while a default alone
+        decided, every 30 s: new rows may decide it.
 
         Raises:
             psycopg.Error: a statement failed.
@@ -46,8 +49,12 @@ class Lookup:
         return place
 
     def _keep(self, key: str, place: Located, now: float) -> None:
-        unsettled = place.own is not None and not place.own.is_settled
-        self._located[key] = place, now if unsettled else now + _LOOK_AGAIN_S
+        again_s = _LOOK_AGAIN_S
+        if place.own is not None and not place.own.is_settled:
+            again_s = 0.0
+        elif place.own is not None and not place.own.is_proven:
+            again_s = _UNPROVEN_AGAIN_S
+        self._located[key] = place, now + again_s
         if place.own is not None:
             self._own[key] = place.own
 

@@ -59,6 +59,7 @@ _YEAR_S = 365.25 * 24 * 3600
 _EARLIEST_S, _LATEST_S = 20 * _YEAR_S, 130 * _YEAR_S
 """1990 to 2100, in seconds since 1970. A number in this range in one unit is outside it in the other (s, ms)."""
 _PER_SECOND = {"s": 1, "ms": 1000}
+_FINER_UNITS = {"microseconds": 10**6, "nanoseconds": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,12 @@ class OwnTable:
         """Whether all zones and units are decided, so that new rows cannot change how it is read."""
         in_numbers = {key for key, time in self.times.items() if time.kind in {Kind.WHOLE, Kind.NUMBER}}
         return not self.undecided and in_numbers <= self.proven
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether rows or the policy decided all zones, where it matters, and not only a default."""
+        matters = self.candidates is not None and self.candidates.matter
+        return not matters or all(verdict.rank >= Rank.ROWS for verdict in self.verdicts.values())
 
     @property
     def status(self) -> str:
@@ -112,9 +119,25 @@ class OwnTable:
         )
 
     @property
+    def claim_evidence(self) -> tuple[str, sql.Composable] | None:
+        """For claims without a time: the key of the time that tells something of it, updated_at or else created_at.
+
+        And the expression, which is NULL for a claim with a time. None if the table has neither.
+        """
+        times = {key: time for key, time in self.times.items() if self.shape.columns[time.name].is_readable}
+        key = next((key for key in ("updated_at", "created_at") if key in times), None)
+        if key is None:
+            return None
+        dated = [self.times[name].raw for name in ("locked_at", "started_at") if name in self.times]
+        if not dated:
+            return key, times[key].latest
+        claimed = sql.SQL("coalesce({})").format(sql.SQL(", ").join(sql.SQL("{}::text").format(raw) for raw in dated))
+        return key, sql.SQL("CASE WHEN {} IS NULL THEN {} END").format(claimed, times[key].latest)
+
+    @property
     def undecided(self) -> tuple[str, ...]:
         """Names of the columns whose time zone is undecided."""
-        if self.candidates is None or not self.candidates.matter:
+        if self.candidates is None or not (self.candidates.matter or self.candidates.is_hidden):
             return ()
         return tuple(self.times[key].name for key, verdict in self.verdicts.items() if verdict.rank is Rank.NOTHING)
 
@@ -126,6 +149,12 @@ class OwnTable:
         *some, last = self.undecided
         names, holds = (f"{', '.join(some)} and {last}", "hold") if some else (last, "holds")
         others = [zone for zone in self.candidates.zones if zone != UTC]
+        if self.candidates.is_hidden:
+            return (
+                f"{names} of {self.queue.table} {holds} times without a zone, and the server's zone is unknown, "
+                "because the user of DATABASE_URL has one of its own; they are read as UTC, which may be wrong: set "
+                "queue.timezone, or run ALTER ROLE … RESET timezone for that user"
+            )
         return (
             f"{names} of {self.queue.table} {holds} times without a zone, in UTC or in {' or '.join(others)}; they "
             f"are read as UTC, which may be wrong: set queue.timezone, for example timezone: {others[0]}"
@@ -166,10 +195,20 @@ class OwnTable:
         """
         taken = {time.name for time in self.times.values()}
         free = [name for name, column in self.shape.columns.items() if column.is_time and name not in taken]
-        found = {key: next((name for name in free if _ALIKE[key].search(name)), "NAME") for key in missing}
+        found = {key: self._in_numbers(key) or self._alike(key, free) for key in missing}
         others = f" (other time columns: {', '.join(free)})" if free and "NAME" in found.values() else ""
         named = ", ".join(f"{key}: {name}" for key, name in found.items())
-        return f"columns: {{{named}}}{others}"
+        unit = " (unit: ms if they hold milliseconds)" if "unit: s" in named else ""
+        return f"columns: {{{named}}}{others}{unit}"
+
+    def _alike(self, key: str, free: Sequence[str]) -> str:
+        return next((name for name in free if _ALIKE[key].search(name)), "NAME")
+
+    def _in_numbers(self, key: str) -> str | None:
+        """A column of a usual name that holds numbers, as the policy would write it."""
+        columns = self.shape.columns
+        name = next((name for name in _USUAL[key] if name in columns and columns[name].is_number), None)
+        return None if name is None else f"{{name: {name}, unit: s}}"
 
     @property
     def missing_times(self) -> tuple[str, ...]:
@@ -312,7 +351,8 @@ async def own_table(queue: QueuePolicy, ask: Ask, before: OwnTable | None = None
 
 def _with_zones(table: OwnTable, verdicts: Mapping[str, Verdict], known: Candidates | None) -> OwnTable:
     def zones(verdict: Verdict) -> tuple[str, ...]:
-        others = known.zones if known is not None and verdict.rank is Rank.NOTHING else ()
+        # A program may write UTC itself into a column whose default is the database's time.
+        others = known.zones if known is not None and verdict.rank < Rank.ROWS else ()
         return (verdict.zone, *(zone for zone in others if zone != verdict.zone))
 
     times = {
@@ -464,6 +504,14 @@ def _refuse_unit(table: OwnTable, key: str, finite: Sequence[float]) -> None:
             f"column {time.name} of {table.queue.table} gives dates in the year {year} in unit {unit}; "
             f"write columns: {{{key}: {{name: {time.name}, unit: {other}}}}}",
         )
+    for name, per_second in _FINER_UNITS.items():
+        factor = time.per_second / per_second
+        if all(_EARLIEST_S <= at * factor <= _LATEST_S for at in finite):
+            raise Unavailable(
+                SOURCE,
+                f"column {time.name} of {table.queue.table} holds {name} since 1970 (columns.{key}.unit: s or ms); "
+                f"add a generated column or a view that divides it by {per_second // 1000}, and name it in unit ms",
+            )
 
 
 async def _samples(table: OwnTable, known: Candidates, ask: Ask) -> tuple[list[Sample], float]:

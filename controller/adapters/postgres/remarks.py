@@ -146,7 +146,7 @@ class Remarks:
 
     def _again_after(self, survey: Survey) -> float:
         """Seconds from one look at the statuses to the next, while no job with a named one was seen."""
-        if survey.words is not None and not survey.words.is_small:
+        if survey.words is None or not survey.words.is_small:
             return _DOUBTFUL_AGAIN_S
         doubtful = len(self._surveys.keys() - self._named)
         return 0.0 if doubtful <= _FEW else doubtful * _EACH_S

@@ -107,15 +107,17 @@ class Place:
         """Whether the claim of a dead worker ends: by a missing heartbeat, or by stale_after."""
         return not self.form.keeps_claims_of_the_dead or self._alive() is not None
 
-    def old_claims(self, older_than_s: float, limit: int) -> sql.Composed | None:
+    def old_claims(self, older_than_s: float, limit: int, instead: sql.Composable | None = None) -> sql.Composed | None:
         """One row: the number of claims older than that, and the age of the oldest in seconds.
 
-        None if the claim of a dead worker ends anyway, or if the form has no time of the claim.
+        None if the claim of a dead worker ends anyway, or if the form has no time of the claim. instead: an expression
+        to take for that time.
         """
         text = self.form.began or self.form.claimed_at
-        if text is None or self.detects_dead_workers:
+        time = instead if instead is not None else None if text is None else self._sql(text, self.tables[0])
+        if time is None or self.detects_dead_workers:
             return None
-        began = sql.SQL("{} AS began").format(self._sql(text, self.tables[0]))
+        began = sql.SQL("{} AS began").format(time)
         return sql.SQL(
             "{common}SELECT count(*), extract(epoch FROM now() - min(began))::float8 FROM ({rows} LIMIT {limit}) AS b "
             "WHERE isfinite(began) AND began < now() - make_interval(secs => {old})"

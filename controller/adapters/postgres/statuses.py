@@ -5,6 +5,7 @@ It reads few pages: an index on the column, PostgreSQL's statistics, and a sampl
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -27,26 +28,43 @@ _YAML_WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y",
 
 _WAITING = frozenset(
     (
-        *("available", "created", "delayed", "deferred", "enqueued", "inqueue", "new", "notstarted", "open"),
-        *("pending", "queued", "ready", "received", "requeued", "retry", "retryable", "retrying", "scheduled"),
-        *("submitted", "todo", "unprocessed", "unstarted", "wait", "waiting"),
+        *("available", "awaiting", "awaitingretry", "created", "delayed", "deferred", "enqueued", "inqueue", "new"),
+        *("notstarted", "open", "pending", "pendingretry", "queue", "queued", "ready", "received", "requested"),
+        *("requeued", "rescheduled", "retry", "retryable", "retrying", "retrypending", "retryscheduled", "runnable"),
+        *("scheduled", "submitted", "todo", "unassigned", "unclaimed", "unfinished", "unprocessed", "unstarted"),
+        *("wait", "waiting", "waitingchildren", "waitingforretry", "waitingretry"),
     )
 )
 _RUNNING = frozenset(
     (
-        *("active", "assigned", "busy", "claimed", "doing", "executing", "inprocess", "inprogress", "inwork"),
-        *("leased", "locked", "picked", "processing", "reserved", "run", "running", "started", "working"),
+        *("acquired", "active", "assigned", "beingprocessed", "busy", "claimed", "dispatched", "doing", "executing"),
+        *("inexecution", "inflight", "inprocess", "inprogress", "inwork", "leased", "locked", "ongoing", "picked"),
+        *("pickedup", "processing", "reserved", "restarting", "run", "running", "started", "starting", "taken"),
+        *("working",),
     )
 )
-_FAILED = frozenset(("aborted", "dead", "error", "errored", "exhausted", "failed", "failure", "killed"))
+_FAILED = frozenset(("aborted", "crashed", "dead", "error", "errored", "exhausted", "failed", "failure", "killed"))
 _FINISHED = _FAILED | frozenset(
     (
-        *("archived", "canceled", "cancelled", "closed", "complete", "completed", "deleted", "delivered"),
-        *("discarded", "done", "dropped", "expired", "finished", "ignored", "obsolete", "ok", "processed"),
-        *("rejected", "removed", "resolved", "skipped", "succeeded", "success", "successful", "superseded"),
-        *("terminated", "timedout", "timeout"),
+        *("abandoned", "acked", "acknowledged", "archived", "canceled", "cancelled", "closed", "complete"),
+        *("completed", "deleted", "delivered", "discarded", "done", "dropped", "expired", "finished", "handled"),
+        *("ignored", "obsolete", "ok", "processed", "purged", "rejected", "removed", "resolved", "revoked"),
+        *("skipped", "succeeded", "success", "successful", "superseded", "terminated", "timedout", "timeout"),
     )
 )
+_PHRASES = ("in flight", "in process", "in progress", "in queue", "not started", "to do")
+_SPELLINGS = tuple(
+    spelling
+    for word in (*sorted(_WAITING | _RUNNING), *(phrase.replace(" ", by) for phrase in _PHRASES for by in " _-"))
+    for spelling in dict.fromkeys((word, word.upper(), word.capitalize(), word.title()))
+)
+"""The usual ways to write the words for unfinished work."""
+_CHEAP = 5000.0
+"""Cost of a query, as the planner counts it; a page read in order costs 1."""
+_COST_OF_A_DISABLED_SCAN = 1e10
+_NO_WORD = re.compile(r"[\W_]+")
+_PREFIX = re.compile(r"^(?:job|task|status|state|is)+(?=.)")
+"""As in STATUS_PENDING, JobState.QUEUED."""
 
 _PAGES = """
 SELECT greatest(1, coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree({table}::oid)),
@@ -75,6 +93,11 @@ LIMIT {most}
 _STILL_THERE = """
 SELECT true FROM ({one}) AS j WHERE NOT ({named}) AND NOT ({known})
 AND EXISTS (SELECT FROM {table} j WHERE j.{status} = {value}{where})
+"""
+# Rows with a word that means unfinished work, wherever they are in the table.
+_BY_WORDS = """
+SELECT DISTINCT j.value::text, {named}, {known}
+FROM (SELECT j.{status} AS value FROM {table} j WHERE j.{status} IN ({words}){where} LIMIT {limit}) AS j
 """
 _SEEN = """
 SELECT j.value::text, {named}, {known} FROM (SELECT j.{status} AS value FROM {rows} LIMIT {limit}) AS j
@@ -206,28 +229,54 @@ async def words_of(shape: Shape, status: str, statuses: Statuses, condition: sql
         "named": one_of((*statuses.pending, *statuses.processing), shape, status),
         "known": one_of((*statuses.failed, *statuses.finished), shape, status),
         "most": sql.Literal(_MOST_VALUES),
+        "where": where,
     }
     if not shape.is_stored:
         rows = sql.SQL("{} j WHERE true{}").format(shape.identifier, where)
         few = sql.Literal(_FEW_ROWS)
-        return judged([Value(*row) for row in await ask(sql.SQL(_SEEN).format(**names, rows=rows, limit=few))])
+        some = [Value(*row) for row in await ask(sql.SQL(_SEEN).format(**names, rows=rows, limit=few))]
+        return judged([*some, *await _by_words(shape, status, names, some, ask)])
     size = await size_of(shape, status, ask)
     values: list[Value] = []
     if size.has_index and condition is None and not size.is_small:
-        values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
+        with contextlib.suppress(errors.QueryCanceled):  # dead rows may make it slow; the samples come next
+            values += [Value(*row) for row in await ask(sql.SQL(_BY_INDEX).format(**names))]
     if not size.is_small:
-        values += [Value(text) for text in await _by_statistics(shape, status, names, where, ask)]
+        values += [Value(text) for text in await _by_statistics(shape, status, names, ask)]
     for source in sources(shape, size):
         statement = sql.SQL(_SEEN).format(
             **names, rows=sql.SQL("{}{}").format(source, where), limit=sql.Literal(_MOST_ROWS)
         )
-        values += [Value(*row) for row in await ask(statement)]
+        with contextlib.suppress(errors.InsufficientPrivilege):  # ctid is no column that can be granted
+            values += [Value(*row) for row in await ask(statement)]
+    if not size.is_small:
+        values += await _by_words(shape, status, names, values, ask)
     return judged(values, pages=size.pages)
 
 
-async def _by_statistics(
-    shape: Shape, status: str, names: Mapping[str, sql.Composable], where: sql.Composable, ask: Ask
-) -> list[str]:
+async def _by_words(
+    shape: Shape, status: str, names: Mapping[str, sql.Composable], seen: Sequence[Value], ask: Ask
+) -> list[Value]:
+    """Statuses that no sample showed, if an index finds them or the table is not large."""
+    words = judged(seen)
+    if words.named or words.unfinished:
+        return []
+    possible = shape.columns[status].labels or castable(_SPELLINGS, shape, status)
+    spelled = [sql.Literal(text) for text in possible if _plain(text) in _WAITING | _RUNNING]
+    if not spelled:
+        return []
+    listed = sql.SQL(", ").join(spelled)
+    statement = sql.SQL(_BY_WORDS).format(**names, words=listed, limit=sql.Literal(_FEW_ROWS))
+    try:
+        ((plan,),) = await ask(sql.SQL("EXPLAIN (FORMAT JSON) {}").format(statement))
+        if plan[0]["Plan"]["Total Cost"] % _COST_OF_A_DISABLED_SCAN > _CHEAP:
+            return []
+        return [Value(*row) for row in await ask(statement)]
+    except (errors.DataError, errors.QueryCanceled):
+        return []  # the column holds no words, but for example UUIDs; or it took too long
+
+
+async def _by_statistics(shape: Shape, status: str, names: Mapping[str, sql.Composable], ask: Ask) -> list[str]:
     """Unfinished statuses that the last ANALYZE saw anywhere in the table, and that still exist."""
     parts = {"table": sql.Literal(shape.oid), "column": sql.Literal(status), "most": sql.Literal(_MOST_VALUES)}
     seen = [text for (text,) in await ask(sql.SQL(_STATISTICS).format(**parts))]
@@ -239,7 +288,7 @@ async def _by_statistics(
         one = sql.SQL("SELECT x.{} AS value FROM {} x WHERE x.{} = {} LIMIT 1").format(
             names["status"], names["table"], names["status"], sql.Literal(text)
         )
-        there = sql.SQL(_STILL_THERE).format(**names, value=sql.Literal(text), where=where, one=one)
+        there = sql.SQL(_STILL_THERE).format(**names, value=sql.Literal(text), one=one)
         try:
             rows = await ask(there)
         except errors.QueryCanceled:
@@ -282,6 +331,8 @@ def _may_have(kind: Kind, labels: Collection[str], value: str) -> bool:
         return value in labels
     if kind is Kind.WHOLE:
         return re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value) is not None
+    if kind is Kind.NUMBER:
+        return re.fullmatch(r"\s*[+-]?\d{1,18}(\.\d{0,18})?\s*", value) is not None
     if kind is Kind.BOOLEAN:
         return value.strip().lower() in {"t", "true", "y", "yes", "on", "1", "f", "false", "n", "no", "off", "0"}
     return True
@@ -295,7 +346,8 @@ def meaning_of(value: str) -> str | None:
 
 
 def _plain(value: str) -> str:
-    return re.sub(r"[\s_.-]+", "", value).lower()
+    word = _NO_WORD.sub("", value).lower()
+    return _PREFIX.sub("", word)
 
 
 def _listed(values: Sequence[str | None]) -> str:

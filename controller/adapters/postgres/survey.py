@@ -5,8 +5,11 @@ It is made now and then and reads few pages. It changes no count; if it fails, t
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import NamedTuple
+
+from psycopg import errors
 
 from controller.adapters.postgres.columns import Ask
 from controller.adapters.postgres.due_columns import due_columns
@@ -28,11 +31,17 @@ _MARGIN = 3.0
 
 
 class OldClaims(NamedTuple):
-    """Claims much older than jobs take. jobs: their number, up to 1000. job_s: 99th percentile of job durations."""
+    """Claims much older than jobs take. jobs: their number, up to 1000. job_s: 99th percentile of job durations.
+
+    known_by: for claims without a time, the key of the time that they were judged by; None for claims with one. column:
+    the name of its column.
+    """
 
     jobs: int
     oldest_s: float
     job_s: float | None
+    known_by: str | None = None
+    column: str = ""
 
     @property
     def stale_after_s(self) -> float:
@@ -46,17 +55,35 @@ class OldClaims(NamedTuple):
     def warning(self, name: str) -> str:
         """`4 jobs of table jobs have been claimed for up to 10 h …; write stale_after: 5m`."""
         jobs = "1 job" if self.jobs == 1 else f"{self.jobs}{'+' if self.jobs >= _MOST_CLAIMS else ''} jobs"
-        has = "has" if self.jobs == 1 else "have"
         theirs = "its worker is" if self.jobs == 1 else "their workers are"
+        probably = "if" if self.known_by == "created_at" else "probably"
         took = (
             f"99 of 100 finished jobs took at most {in_words(self.job_s)}"
             if self.job_s is not None
             else "how long jobs take is unknown"
         )
+        so = "each such claim keeps a worker running"
         return (
-            f"{jobs} of {name} {has} been claimed for up to {in_words(self.oldest_s)}, but {took}: probably {theirs} "
-            f"dead, and each such claim keeps a worker running; write stale_after: {as_policy(self.stale_after_s)}"
+            f"{jobs} of {name} {self._since}, but {took}: {probably} {theirs} "
+            f"dead, {'' if probably == 'if' else 'and '}{so}; {self._fix}"
         )
+
+    @property
+    def _since(self) -> str:
+        age, one = in_words(self.oldest_s), self.jobs == 1
+        if self.known_by is None:
+            return f"{'has' if one else 'have'} been claimed for up to {age}"
+        was, done = "was" if one else "were", "last changed" if self.known_by == "updated_at" else "created"
+        return f"{'is' if one else 'are'} claimed, without a time of the claim, and {was} {done} up to {age} ago"
+
+    @property
+    def _fix(self) -> str:
+        limit = f"stale_after: {as_policy(self.stale_after_s)}"
+        if self.known_by is None:
+            return f"write {limit}"
+        if self.known_by == "updated_at":
+            return f"write columns: {{locked_at: {self.column}}} and {limit}"
+        return f"let workers write that time in a column (columns.locked_at), and write {limit}"
 
 
 class Survey(NamedTuple):
@@ -74,7 +101,7 @@ class Survey(NamedTuple):
 
     def remarks(self, queue: QueuePolicy) -> tuple[Remark, ...]:
         found = []
-        words = self.words.warning(queue.table) if self.words is not None else ""
+        words = self.words.warning(queue.table) if self.words is not None else _unseen(queue)
         if words:
             found.append(Remark("statuses", words))
         if self.due:
@@ -90,17 +117,34 @@ class Survey(NamedTuple):
         return tuple(found)
 
 
+def _unseen(queue: QueuePolicy) -> str:
+    if queue.table is None:
+        return ""
+    return (
+        f"the statuses in table {queue.table} could not be looked at in time, so jobs whose status queue.statuses does "
+        "not name would not be noticed; an index on the status makes it quick"
+    )
+
+
 async def survey_of(queue: QueuePolicy, place: Located, ask: Ask) -> Survey:
-    """Makes the survey. `ask` limits the time of each statement.
+    """Makes the survey. `ask` limits the time of each statement; after the statuses, one that takes too long ends it.
 
     Raises:
-        psycopg.Error: a statement failed.
+        psycopg.Error: a statement failed in another way, or the statuses took too long.
     """
     own = place.own
-    words = await words_in(queue, own, ask) if own is not None else None
-    job_s = await finished_within(own, ask) if own is not None else None
-    due = due_warning(await due_columns(own, ask), own) if own is not None else ""
-    return Survey(words, await _old_claims(place, job_s, ask), job_s, await _undated_claims(queue, place, ask), due)
+    survey = Survey(await words_in(queue, own, ask) if own is not None else None)
+    # In a large table without an index on the status, claims are not found in time. And a user may read only
+    # the columns that a reading needs. It matters most that such a table is not read as empty.
+    with contextlib.suppress(errors.QueryCanceled):
+        if own is not None:
+            with contextlib.suppress(errors.InsufficientPrivilege):
+                survey = survey._replace(job_s=await finished_within(own, ask))
+            survey = survey._replace(due=due_warning(await due_columns(own, ask), own))
+        with contextlib.suppress(errors.InsufficientPrivilege):
+            survey = survey._replace(old=await _old_claims(place, survey.job_s, ask))
+        survey = survey._replace(undated=await _undated_claims(queue, place, ask))
+    return survey
 
 
 async def words_in(queue: QueuePolicy, own: OwnTable, ask: Ask) -> Words:
@@ -123,7 +167,17 @@ async def _old_claims(located: Located, job_s: float | None, ask: Ask) -> OldCla
     """None if there are none, or if a heartbeat or stale_after already detects dead workers."""
     old_s = _OLD_WHERE_UNKNOWN_S if job_s is None else max(_OLD_AT_LEAST_S, _TIMES_LONGER * job_s)
     statement = located.place.old_claims(old_s, _MOST_CLAIMS)
+    if statement is not None:
+        ((count, oldest_s),) = await ask(statement)
+        if count:
+            return OldClaims(count, float(oldest_s), job_s)
+    if located.own is None or (evidence := located.own.claim_evidence) is None:
+        return None
+    key, time = evidence
+    if key == "created_at":  # the job may have waited since
+        old_s = max(old_s, _OLD_WHERE_UNKNOWN_S)
+    statement = located.place.old_claims(old_s, _MOST_CLAIMS, instead=time)
     if statement is None:
         return None
     ((count, oldest_s),) = await ask(statement)
-    return OldClaims(count, float(oldest_s), job_s) if count else None
+    return OldClaims(count, float(oldest_s), job_s, key, located.own.times[key].name) if count else None

@@ -10,8 +10,8 @@ of the database and of the server. The evidence, the best first:
 4. Waiting jobs that would all be due in the future in one zone and not in the other.
 5. The other columns of the table, which the same program probably writes.
 
-Without evidence it is UTC. Then the age of a claim is the smallest that any candidate gives, so that a running job is
-not taken for stale. Pure, except for the queries that gather the evidence.
+Without evidence it is UTC. Unless rows or the policy decide, the age of a claim is the smallest that any candidate
+gives, so that a running job is not taken for stale. Pure, except for the queries that gather the evidence.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ _TOLERANCE_S = 300.0
 _MOST_ROWS = 200
 _CLEARLY = 4
 """A zone is chosen if over 4 times as many rows contradict each other zone."""
-_A_ZONE = re.compile(r"""(?:AT\s+TIME\s+ZONE\s+'([^']+)'|timezone\('([^']+)')""", re.IGNORECASE)
+_A_ZONE = re.compile(
+    r"""(?:AT\s+TIME\s+ZONE\s+|timezone\()'(?P<zone>[^']+)'(?P<is_interval>::interval)?""", re.IGNORECASE
+)
+_HOURS = re.compile(r"\s*([+-]?)(\d+(?:\.\d*)?)\s*")
+_INTERVAL = re.compile(r"(?:INTERVAL\s+')?([+-]?)(\d+):(\d+)(?::\d+)?'?", re.IGNORECASE)
 _NOW = re.compile(
     r"\b(?:now|transaction_timestamp|statement_timestamp|clock_timestamp)\(\)|\bCURRENT_TIMESTAMP\b|\bLOCALTIMESTAMP\b"
     r"|'now'::",
@@ -41,7 +45,8 @@ DUE, CREATED = "scheduled_for", "created_at"
 
 # The zone of each role that may write here, then that of the database. Writers are the roles that may insert; if only
 # superusers may, the owner. A zone set for a role in this database overrides the role's own, which overrides the
-# database's. The server's own is that of our session, if none is set for us.
+# database's. The server's own is that of our session. If our role has one of its own, it is unknown, and probably that
+# of the server's log: initdb sets both.
 _ZONES = """
 WITH zones AS (
   SELECT r.setrole, r.setdatabase, substr(s.setting, strpos(s.setting, '=') + 1) AS zone
@@ -51,12 +56,17 @@ WITH zones AS (
 may AS (
   SELECT o.oid, o.rolsuper FROM pg_roles o JOIN pg_class c ON c.oid = {table}::oid
   WHERE o.rolcanlogin AND (o.oid = c.relowner OR NOT o.rolsuper AND has_table_privilege(o.oid, c.oid, 'INSERT'))),
-writers AS (SELECT oid FROM may WHERE NOT rolsuper OR NOT EXISTS (SELECT FROM may WHERE NOT rolsuper))
-SELECT coalesce(
-  (SELECT zone FROM zones z WHERE z.setrole = w.oid ORDER BY z.setdatabase DESC LIMIT 1),
-  (SELECT zone FROM zones z WHERE z.setrole = 0 ORDER BY z.setdatabase DESC LIMIT 1),
-  (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')), w.oid IS NOT NULL
-FROM (SELECT oid FROM writers UNION ALL SELECT NULL) AS w ORDER BY 2 DESC
+writers AS (SELECT oid FROM may WHERE NOT rolsuper OR NOT EXISTS (SELECT FROM may WHERE NOT rolsuper)),
+server AS (
+  SELECT reset_val AS zone, name = 'TimeZone' AS is_known FROM pg_settings
+  WHERE name = CASE WHEN EXISTS (
+    SELECT FROM zones z JOIN pg_roles o ON o.oid = z.setrole WHERE o.rolname = session_user)
+    THEN 'log_timezone' ELSE 'TimeZone' END)
+SELECT coalesce(w.zone, s.zone), w.oid IS NOT NULL, w.zone IS NOT NULL OR s.is_known
+FROM (SELECT x.oid, coalesce(
+    (SELECT zone FROM zones z WHERE z.setrole = x.oid ORDER BY z.setdatabase DESC LIMIT 1),
+    (SELECT zone FROM zones z WHERE z.setrole = 0 ORDER BY z.setdatabase DESC LIMIT 1)) AS zone
+  FROM (SELECT oid FROM writers UNION ALL SELECT NULL) AS x) AS w CROSS JOIN server s ORDER BY 2 DESC
 """
 _OFFSETS = "SELECT z.name, extract(epoch FROM timezone(z.name, now()) - timezone('UTC', now()))::float8 FROM {zones}"
 
@@ -81,11 +91,13 @@ class Verdict(NamedTuple):
 class Candidates:
     """zones: the zones that a timestamp may be written in, including UTC.
 
-    local: the zone that now() has in the writers' sessions; None if writers differ.
+    local: the zone that now() has in the writers' sessions; None if writers differ, or if it is unknown. is_hidden:
+    it is that of the server, which our role's own zone hides.
     """
 
     zones: tuple[str, ...]
     local: str | None
+    is_hidden: bool = False
 
     @property
     def matter(self) -> bool:
@@ -108,15 +120,48 @@ async def candidates(shape: Shape, ask: Ask) -> Candidates:
     Raises:
         psycopg.Error: a query failed.
     """
-    rows = await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
-    names = list(dict.fromkeys(name for name, _ in rows))
+    rows = [
+        (zone_of_setting(setting), is_writer, is_known)
+        for setting, is_writer, is_known in await ask(sql.SQL(_ZONES).format(table=sql.Literal(shape.oid)))
+    ]
+    names = list(dict.fromkeys(name for name, _, _ in rows))
     values = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(name)) for name in names)
     zones = sql.SQL("(VALUES {}) AS z(name)").format(values)
     offsets: dict[str, float] = dict([*await ask(sql.SQL(_OFFSETS).format(zones=zones))])
-    theirs = [name for name, is_writer in rows if is_writer] or names
-    agreed = theirs[0] if len({offsets[name] for name in theirs}) == 1 else None
+    theirs = [row for row in rows if row[1]] or rows
+    is_sure = all(is_known for _, _, is_known in theirs)
+    agreed = theirs[0][0] if is_sure and len({offsets[name] for name, _, _ in theirs}) == 1 else None
     local = None if agreed is None else agreed if offsets[agreed] else UTC
-    return Candidates((UTC, *(name for name in names if offsets[name])), local)
+    return Candidates((UTC, *(name for name in names if offsets[name])), local, is_hidden=not is_sure)
+
+
+def zone_of_setting(setting: str) -> str:
+    """The zone of a session with this TimeZone, as timezone() takes it.
+
+    SET timezone = 5 and SET TIME ZONE INTERVAL '05:30' are east of Greenwich; timezone('5', …) would be west of it.
+    """
+    hours = _HOURS.fullmatch(setting)
+    if hours is not None:
+        return _at_offset(hours[1], round(float(hours[2]) * 3600))
+    interval = _INTERVAL.fullmatch(setting) if setting.upper().startswith("INTERVAL") else None
+    return setting if interval is None else _of_interval(interval)
+
+
+def _of_interval(interval: re.Match[str]) -> str:
+    sign, hours, minutes = interval.groups()
+    return _at_offset(sign, int(hours) * 3600 + int(minutes) * 60)
+
+
+def _at_offset(sign: str, east_s: int) -> str:
+    """A zone this number of seconds east of Greenwich, or west if the sign is "-"."""
+    if east_s == 0:
+        return UTC
+    here, there = ("-", "+") if sign == "-" else ("+", "-")
+    hours, rest = divmod(east_s, 3600)
+    if rest == 0 and hours <= 12:  # both signs exist up to there
+        return f"Etc/GMT{there}{hours}"
+    text = f"{hours:02}:{rest // 60:02}"
+    return f"<{here}{text}>{there}{text}"
 
 
 def by_default(column: Column, known: Candidates) -> Verdict | None:
@@ -124,7 +169,10 @@ def by_default(column: Column, known: Candidates) -> Verdict | None:
     text = column.default or ""
     named = _A_ZONE.search(text)
     if named is not None:
-        zone = named[1] or named[2]
+        zone = named["zone"]
+        if named["is_interval"]:
+            interval = _INTERVAL.fullmatch(zone)
+            return None if interval is None else Verdict(_of_interval(interval), Rank.DEFAULT)
         return Verdict(UTC if zone.lower() in {"utc", "gmt", "z"} else zone, Rank.DEFAULT)
     return Verdict(known.local, Rank.DEFAULT) if known.local is not None and _NOW.search(text) else None
 
@@ -152,6 +200,7 @@ def decide_zones(
             found[key] = verdict
             if key == CREATED:
                 created.zone = verdict.zone
+    found |= _belied(local, known, found)
     siblings = {verdict.zone for verdict in found.values()}
     for key in local.keys() - found.keys():
         verdict = Verdict(UTC, Rank.NOTHING)
@@ -161,6 +210,21 @@ def decide_zones(
             verdict = Verdict(next(iter(siblings)), Rank.OTHER_COLUMNS)
         found[key] = _steady(verdict, before.get(key))
     return found
+
+
+def _belied(local: Mapping[str, Column], known: Candidates, found: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Verdicts by a default, where rows of another column show that the program does not leave that time to it."""
+    defaults = {key: by_default(column, known) for key, column in local.items()}
+    actual = {
+        default.zone: verdict.zone
+        for key, verdict in found.items()
+        if verdict.rank is Rank.ROWS and (default := defaults[key]) is not None and default.zone != verdict.zone
+    }
+    return {
+        key: Verdict(actual[verdict.zone], Rank.ROWS)
+        for key, verdict in found.items()
+        if verdict.rank is Rank.DEFAULT and verdict.zone in actual
+    }
 
 
 def _steady(new: Verdict, before: Verdict | None) -> Verdict:

@@ -113,6 +113,19 @@ def test_libpq_s_own_parameters_pass_and_an_address_of_them_alone_stays_as_it_is
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "rest"),
+    [
+        ("-c timezone=UTC", None),
+        ("-cTimeZone=Asia/Tokyo -c jit=off", "-c jit=off"),
+        ("-c%20jit%3Doff%20--timezone%3DEtc/GMT%2B3", "-c jit=off"),
+        ("-c jit=off -c log_timezone=UTC", "-c jit=off -c log_timezone=UTC"),
+    ],
+)
+def test_a_time_zone_of_our_own_session_would_hide_that_of_the_server(options: str, rest: str | None) -> None:
+    assert given_to_libpq(f"options={options}").get("options") == rest
+
+
 def test_keywords_and_values_are_read_as_addresses_are() -> None:
     address = database_address(
         f"host=h dbname=d password='{SECRET} \\'x' schema=App connection_limit=3 sslmode=no-verify"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -11,7 +12,9 @@ import yaml
 
 from controller.adapters.postgres.due_columns import due_columns
 from controller.adapters.postgres.own_table import own_table
+from controller.adapters.postgres.places import located
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.adapters.postgres.survey import survey_of
 from controller.core.model import QueueDepth, Rest
 from controller.core.ports import NotMeasurable, Unavailable
 from controller.policy import Queue
@@ -44,6 +47,10 @@ async def holds(admin: Connection, *rows: str, columns: str = "status text") -> 
         (["retrying", "In Progress"], "statuses: {pending: [retrying], processing: [In Progress]}"),
         (["ready", "odd"], "statuses: {pending: [ready]}"),
         ([" queued "], "statuses: {pending: [' queued ']}"),
+        (
+            ["STATUS_PENDING"] * 2 + [":queued", "JobState.in_flight"],
+            "statuses: {pending: [STATUS_PENDING, ':queued'], processing: [JobState.in_flight]}",
+        ),
     ],
 )
 async def test_unfinished_work_under_other_words_is_no_empty_queue(
@@ -58,7 +65,12 @@ async def test_unfinished_work_under_other_words_is_no_empty_queue(
 @pytest.mark.parametrize(
     "rows",
     [
-        *([], ["completed"], ["done", "Succeeded", "CANCELLED", "archived"], ["failed", "error", "timed-out"]),
+        *(
+            [],
+            ["completed"],
+            ["done", "Succeeded", "CANCELLED", "archived", "STATE_DONE"],
+            ["failed", "error", "timed-out"],
+        ),
         *(["pending", "queued"], ["processing", "running"]),
     ],
     ids=[
@@ -124,6 +136,65 @@ async def test_a_large_table_is_not_read_to_find_them(admin: Connection, queue: 
     assert "with status queued" in (await queue.depth(jobs(), LIMIT)).unnamed
 
 
+async def test_they_are_found_wherever_a_view_shows_them(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE behind AS SELECT 'completed' AS status FROM generate_series(1, 3000)")
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM behind")
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+    await admin.execute("INSERT INTO behind VALUES ('IN_PROGRESS')")
+    assert "with status IN_PROGRESS" in (await queue.depth(jobs(), LIMIT)).unnamed
+    await admin.execute("INSERT INTO behind VALUES ('processing')")
+    assert (await queue.depth(jobs(), LIMIT)).unnamed == ""
+
+
+async def test_they_are_found_though_the_claims_are_not_found_in_time(admin: Connection) -> None:
+    """As in a large table without an index on the status."""
+
+    async def ask(statement: psycopg.sql.Composed) -> list[tuple[Any, ...]]:
+        if "began" in statement.as_string(admin):
+            raise psycopg.errors.QueryCanceled
+        return await (await admin.execute(statement)).fetchall()
+
+    await holds(admin, "queued", columns="status text, locked_at timestamptz")
+    survey = await survey_of(jobs(), await located(jobs(), ask), ask)
+    assert survey.words is not None
+    assert (survey.words.unfinished, survey.old) == (("queued",), None)
+
+
+async def test_they_are_found_by_a_user_who_may_read_only_what_a_reading_needs(
+    admin: Connection, database_url: str
+) -> None:
+    await holds(
+        admin, "queued", columns="status text, created_at timestamptz, started_at timestamptz, done_at timestamptz"
+    )
+    await admin.execute("DROP ROLE IF EXISTS miser")
+    await admin.execute("CREATE ROLE miser LOGIN")
+    await admin.execute("GRANT SELECT (status, created_at) ON jobs TO miser")
+    queue = PostgresQueue(database_url.replace("postgres@", "miser@"), timeout_s=30.0)
+    try:
+        depth = await queue.depth(jobs(), LIMIT)
+        assert "with status queued" in depth.unnamed
+    finally:
+        await queue.close()
+        await admin.execute("DROP OWNED BY miser")
+        await admin.execute("DROP ROLE miser")
+
+
+async def test_statuses_that_cannot_be_looked_at_in_time_are_said(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE FUNCTION slow() RETURNS bool LANGUAGE sql AS 'SELECT true FROM pg_sleep(0.01)'")
+    await admin.execute("CREATE VIEW jobs AS SELECT 'done' AS status FROM generate_series(1, 100) WHERE slow()")
+    assert "could not be looked at in time" in (await queue.depth(jobs(), LIMIT)).remarks[0].text
+
+
+async def test_a_status_that_can_hold_no_word_is_surveyed_too(admin: Connection, queue: PostgresQueue) -> None:
+    names = [f"{number:08}-0000-0000-0000-000000000000" for number in range(4)]
+    await admin.execute("CREATE TABLE behind (status uuid)")
+    await admin.execute("INSERT INTO behind VALUES (%s)", [names[3]])
+    await admin.execute("CREATE VIEW jobs AS SELECT * FROM behind")
+    depth = await queue.depth(jobs(statuses={"pending": names[:1], "processing": names[1:2], "failed": []}), LIMIT)
+    (remark,) = depth.remarks
+    assert f"has jobs with status '{names[3]}'" in remark.text
+
+
 async def test_an_enum_s_words_are_found_too(admin: Connection, queue: PostgresQueue) -> None:
     await admin.execute("CREATE TYPE state AS ENUM ('pending', 'processing', 'queued', 'done')")
     await holds(admin, "queued", "done", columns="status state")
@@ -151,9 +222,17 @@ async def test_words_are_compared_as_postgresql_compares_them(admin: Connection,
             0,
         ),
         ("status smallint", "(0), (1), (2), (2)", {"pending": [0], "processing": [1], "failed": [2]}, (1, 1), 2),
-        ("status smallint", "(0), (1), (2)", {"pending": ["0"], "processing": ["1"]}, (1, 1), 0),
+        *(
+            (f"status {kind}", "(0), (1), (2)", {"pending": ["0"], "processing": ["1"]}, (1, 1), 0)
+            for kind in ("smallint", "numeric(2)")
+        ),
     ],
-    ids=["a boolean status", "a smallint status", "a smallint status without a value for failed"],
+    ids=[
+        "a boolean status",
+        "a smallint status",
+        "a smallint status without a value for failed",
+        "a numeric status without a value for failed",
+    ],
 )
 async def test_a_status_may_be_of_another_type(  # noqa: PLR0917  # a table
     admin: Connection,
@@ -325,6 +404,28 @@ async def test_claims_far_older_than_jobs_take_are_said_with_a_limit_to_write(
     assert limited.remarks == ()
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            "updated_at timestamptz",
+            "were last changed up to 10 h ago, .*: probably .*columns: {locked_at: updated_at} and stale_after: 6h",
+        ),
+        ("created_at timestamptz, locked_at timestamptz", "were created up to 10 h ago, .*: if .*let workers write"),
+        ("born timestamptz", None),
+    ],
+    ids=["a time of the last change", "a time of the claim that no worker writes", "no time at all"],
+)
+async def test_claims_without_a_time_are_said_as_far_as_other_times_tell(
+    admin: Connection, queue: PostgresQueue, columns: str, said: str | None
+) -> None:
+    await holds(admin, columns=f"status text, {columns}")
+    await claimed(admin, 4, hours_ago=10)
+    texts = [remark.text for remark in (await queue.depth(jobs(), LIMIT)).remarks if remark.about == "claims"]
+    assert len(texts) == (said is not None)
+    assert said is None or re.search(said, texts[0])
+
+
 # --- what a view says of its jobs ---
 
 
@@ -396,6 +497,14 @@ async def test_a_unit_that_no_row_can_have_is_no_empty_queue(  # noqa: PLR0917  
         await queue.depth(policy, LIMIT)
     right = jobs(columns={key: {"name": "at", "unit": "ms" if unit == "s" else "s"}})
     assert (await queue.depth(right, LIMIT)).depth == 3
+
+
+async def test_times_in_a_finer_unit_are_no_empty_queue(admin: Connection, queue: PostgresQueue) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, micro bigint, nano numeric)")
+    await admin.execute("INSERT INTO jobs SELECT 'pending', n * 1e6, n * 1e9 FROM extract(epoch FROM now()) AS n")
+    for unit, name in [("ms", "micro"), ("s", "micro"), ("ms", "nano"), ("s", "nano")]:
+        with pytest.raises(Unavailable, match=rf"{name} of jobs holds {name}seconds since 1970 .*divides it by 10+,"):
+            await queue.depth(jobs(columns={"scheduled_for": {"name": name, "unit": unit}}), LIMIT)
 
 
 async def test_claims_that_a_limit_cannot_limit_are_said(admin: Connection, queue: PostgresQueue) -> None:

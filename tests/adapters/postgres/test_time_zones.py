@@ -14,7 +14,15 @@ from psycopg import sql
 
 from controller.adapters.postgres.columns import UTC, Column, Kind
 from controller.adapters.postgres.queue import PostgresQueue
-from controller.adapters.postgres.zones import Candidates, Rank, Sample, Verdict, by_default, decide_zones
+from controller.adapters.postgres.zones import (
+    Candidates,
+    Rank,
+    Sample,
+    Verdict,
+    by_default,
+    decide_zones,
+    zone_of_setting,
+)
 from controller.core.ports import Unavailable
 from controller.policy import Queue
 from tests.support.examples import some
@@ -108,6 +116,18 @@ async def test_a_claim_of_this_moment_is_no_stale_one(
     assert (depth.processing, depth.stale) == (5, 0)
 
 
+@pytest.mark.parametrize("zone", [KOLKATA, NEW_YORK])
+async def test_a_claim_of_a_program_that_writes_utc_is_no_stale_one_though_the_default_is_local(
+    admin: Connection, queue: PostgresQueue, database_url: str, zone: str
+) -> None:
+    """As Prisma does."""
+    await database_in(admin, database_url, zone)
+    await admin.execute("CREATE TABLE jobs (status text, created_at timestamp DEFAULT now(), locked_at timestamp)")
+    await admin.execute("INSERT INTO jobs SELECT 'processing', t, t FROM timezone('UTC', now()) AS t")
+    depth = await queue.depth(jobs(stale_after="15m"), LIMIT)
+    assert (depth.processing, depth.stale) == (1, 0)
+
+
 @ZONES
 async def test_a_claim_of_long_ago_is_stale(
     admin: Connection, queue: PostgresQueue, database_url: str, zone: str
@@ -120,7 +140,7 @@ async def test_a_claim_of_long_ago_is_stale(
     assert (depth.processing, depth.stale) == (1, 1)
 
 
-@pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK])
+@pytest.mark.parametrize("zone", [HELSINKI, NEW_YORK, "5.5"])
 async def test_the_zone_of_a_role_that_writes_counts_as_the_database_s(
     admin: Connection, queue: PostgresQueue, database_url: str, zone: str
 ) -> None:
@@ -154,6 +174,28 @@ async def test_the_zone_of_a_role_that_only_reads_or_runs_the_server_says_nothin
         assert (depth.pending, depth.remarks) == (4, ())
     finally:
         await admin.execute("DROP ROLE traveller")
+
+
+async def test_a_reader_with_a_zone_of_its_own_does_not_know_that_of_the_server(
+    admin: Connection, database_url: str
+) -> None:
+    await admin.execute("CREATE TABLE jobs (status text, scheduled_for timestamp DEFAULT now())")
+    await admin.execute("DROP ROLE IF EXISTS homesick")
+    await admin.execute("CREATE ROLE homesick LOGIN")
+    await admin.execute("ALTER ROLE homesick SET timezone = 'Asia/Tokyo'")
+    await admin.execute("GRANT SELECT ON jobs TO homesick")
+    queue = PostgresQueue(database_url.replace("postgres@", "homesick@"), timeout_s=30.0)
+    try:
+        (remark,) = (await queue.depth(jobs(), LIMIT)).remarks
+        assert "the server's zone is unknown, because the user of DATABASE_URL has one of its own" in remark.text
+        await database_in(admin, database_url, HELSINKI)
+        await admin.execute("INSERT INTO jobs SELECT 'pending' FROM generate_series(1, 4)")
+        depth = await queue.depth(jobs(), LIMIT)
+        assert (depth.pending, depth.remarks) == (4, ())
+    finally:
+        await queue.close()
+        await admin.execute("DROP OWNED BY homesick")
+        await admin.execute("DROP ROLE homesick")
 
 
 async def test_writers_in_different_zones_leave_it_to_the_rows(admin: Connection, queue: PostgresQueue) -> None:
@@ -275,6 +317,9 @@ KNOWN = Candidates((UTC, HELSINKI), HELSINKI)
         ("timezone('utc'::text, now())", UTC),
         ("(now() AT TIME ZONE 'UTC'::text)", UTC),
         ("(now() AT TIME ZONE 'Asia/Tokyo'::text)", "Asia/Tokyo"),
+        ("(now() AT TIME ZONE '-03:00:00'::interval)", "Etc/GMT+3"),
+        ("timezone('05:30:00'::interval, now())", "<+05:30>-05:30"),
+        ("timezone('1 day'::interval, now())", None),
         ("'2020-01-01 00:00:00'::timestamp without time zone", None),
         (None, None),
     ],
@@ -284,11 +329,40 @@ def test_what_a_default_says_of_the_zone(default: str | None, zone: str | None) 
     assert (verdict.zone if verdict else None) == zone
 
 
+@pytest.mark.parametrize(
+    ("setting", "zone"),
+    [
+        ("5", "Etc/GMT-5"),
+        ("+05", "Etc/GMT-5"),
+        ("-3", "Etc/GMT+3"),
+        ("-9.5", "<-09:30>+09:30"),
+        ("13", "<+13:00>-13:00"),
+        ("0", UTC),
+        ("INTERVAL '-08:00:00'", "Etc/GMT+8"),
+        ("INTERVAL '05:45:00'", "<+05:45>-05:45"),
+        *((name, name) for name in (HELSINKI, "EST5EDT", "UTC+3", "<+05>-05", "+05:30")),
+    ],
+)
+def test_an_offset_is_east_in_a_setting_and_west_in_timezone(setting: str, zone: str) -> None:
+    assert zone_of_setting(setting) == zone
+
+
 def test_rows_that_cannot_be_speak_louder_than_a_default() -> None:
     columns = {"created_at": Column(Kind.LOCAL, default="now()")}
     west = Candidates((UTC, NEW_YORK), NEW_YORK)
     in_utc = [Sample(False, {"created_at": {UTC: NOW - 60, NEW_YORK: NOW - 60 + 5 * 3600}})] * 3
     assert decide_zones(columns, west, in_utc, NOW)["created_at"] == Verdict(UTC, Rank.ROWS)
+
+
+def test_a_default_that_rows_of_another_column_belie_says_nothing() -> None:
+    """A program that writes created_at in UTC writes the due time in UTC, too; no row alone shows that."""
+    by_now = Column(Kind.LOCAL, default="now()")
+    west = Candidates((UTC, NEW_YORK), NEW_YORK)
+    in_utc = {UTC: NOW - 60, NEW_YORK: NOW - 60 + 5 * 3600}
+    rows = [Sample(False, {"created_at": in_utc, "scheduled_for": in_utc})] * 3
+    first = decide_zones({"created_at": by_now, "scheduled_for": by_now}, west, rows, NOW)
+    assert first == dict.fromkeys(("created_at", "scheduled_for"), Verdict(UTC, Rank.ROWS))
+    assert decide_zones({"created_at": by_now, "scheduled_for": by_now}, west, [], NOW, first) == first
 
 
 def test_a_verdict_stays_where_later_rows_say_nothing_or_contradict_each_other() -> None:
