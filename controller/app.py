@@ -119,6 +119,7 @@ class Controller:
         self.journal.serve(policy.target_ids)
         self.queue.set_pace(_query_s(policy), _OLDEST_INTERVALS * policy.interval)
         self.platforms.serve(policy)
+        self.log.serve(len(policy.workers))
         self.status.serve(policy, _slower(policy), configuration.digest)
         self.recorder.interval_s = policy.interval
         self.recorder.keep_s = 0.0 if self.options.dry_run else policy.history_retention
@@ -153,6 +154,7 @@ async def opened(
     gc.set_threshold(*_GARBAGE)
     clock = clock or SystemClock()
     log = Log(stream, form=form, clock=clock, mask=mask, events=events, width=options.width)
+    log.serve(len(policy.workers))
     status = ControllerStatus(clock, policy.interval, _SOURCES, mask=mask)
     async with AsyncExitStack() as stack:
         stack.callback(log.close, last_lines_s)

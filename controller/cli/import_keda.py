@@ -56,19 +56,24 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _carried(path: Path) -> list[Carried]:
-    from controller.cli.keda_policy import NotCarriedError, carried, objects
+    from controller.cli.keda_policy import NotCarriedError, OtherTriggersError, carried, objects, told_apart
 
     found: list[Carried] = []
     problems: list[Problem] = []
+    others: list[Problem] = []
     for one in objects(iter(_documents(path))):
         meta = one.get("metadata")
         name = str(meta.get("name")) if isinstance(meta, dict) else "?"
         try:
             found.append(carried(one))
         except NotCarriedError as error:
-            problems.append(Problem(f"{path}: {visible(name)}", str(error)))
+            told = others if isinstance(error, OtherTriggersError) else problems
+            told.append(Problem(f"{path}: {visible(name)}", str(error)))
     if problems or not found:
-        raise ConfigurationError(problems or [Problem(str(path), "holds no ScaledObject")])
+        raise ConfigurationError([*problems, *others] or [Problem(str(path), "holds no ScaledObject")])
+    for other in others:
+        output.complain(f"{other}; it is left out", kind="warning")
+    told_apart(found)
     return found
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,10 @@ class NotCarriedError(ValueError):
     """A ScaledObject that cannot become a worker; the message says why."""
 
 
+class OtherTriggersError(NotCarriedError):
+    """It is about no PostgreSQL, so that it may stay with KEDA."""
+
+
 @dataclass
 class Carried:
     """worker: as it stands in a policy. lost: what to look at, a sentence each, with the field that it is about."""
@@ -66,6 +71,20 @@ def carried(scaled: Mapping[str, Any]) -> Carried:
     return found
 
 
+def told_apart(found: Sequence[Carried]) -> None:
+    """Gives workers of one name, which are in several namespaces, names of their own."""
+    taken: set[str] = set()
+    for one in found:
+        namespace = one.worker["kubernetes"]["namespace"]
+        others = (f"{one.name[:58]}-{number}" for number in itertools.count(2))
+        candidates = itertools.chain((one.name, f"{namespace}.{one.name}"[:63]), others)
+        name = next(name for name in candidates if name not in taken)
+        if name != one.name:
+            one.lost.append(f"name: another one is called {one.name}, too")
+        one.name = name
+        taken.add(name)
+
+
 def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
     reference = _part(spec, "scaleTargetRef")
     if not reference.get("name"):
@@ -85,7 +104,7 @@ def _trigger(spec: Mapping[str, Any], found: Carried) -> Mapping[str, Any]:
     ours = [one for one in triggers if one.get("type") == "postgresql"]
     if not ours:
         kinds = ", ".join(str(one.get("type")) for one in triggers) or "none"
-        raise NotCarriedError(f"has no trigger of type postgresql (its triggers: {kinds})")
+        raise OtherTriggersError(f"has no trigger of type postgresql (its triggers: {kinds})")
     for one in triggers:
         if one is not ours[0]:
             found.lost.append(
@@ -96,9 +115,7 @@ def _trigger(spec: Mapping[str, Any], found: Carried) -> Mapping[str, Any]:
 
 def _queue(trigger: Mapping[str, Any], found: Carried) -> dict[str, Any]:
     given = _part(trigger, "metadata")
-    query = str(given.get("query") or "").strip().rstrip(";")
-    if not query:
-        raise NotCarriedError("its trigger has no query")
+    query = _query(given)
     found.lost.append(
         "query: KEDA knows one number and not which jobs are in progress, so busy workers cannot be kept; write "
         "`table:` or `preset:` instead (`autoscaler init` finds which)"
@@ -121,6 +138,16 @@ def _queue(trigger: Mapping[str, Any], found: Carried) -> dict[str, Any]:
     if activation > 1:
         worker["activation"] = activation
     return worker
+
+
+def _query(given: Mapping[str, Any]) -> str:
+    """As it has to stand in a policy and within another query."""
+    query = str(given.get("query") or "").strip().rstrip(";")
+    if not query:
+        raise NotCarriedError("its trigger has no query")
+    if "--" in query:
+        query += "\n"  # which ends a comment
+    return query.replace("$", "$$") if "${" in query or "$$" in query else query
 
 
 def _limits(spec: Mapping[str, Any], found: Carried) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NoReturn
 
 from controller.cli.output import complain, paint, width
 from controller.core.text.escaping import visible_lines
+from controller.core.text.guesses import nearest
 from controller.core.text.layout import columns_of, wrap
 from controller.core.text.masking import Masker, secrets_of_a_crash
 
@@ -141,10 +142,8 @@ class Parser(argparse.ArgumentParser):
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing where no word that is known resembles it."""
-    import difflib
-
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 class Commands:

@@ -4,6 +4,8 @@ A queue often notes who holds a job: the name of a host, or a text with that nam
 pid:7", "render-7d9f-x2k4.workers.svc" or "render-7d9f-x2k4-31". On a platform whose instances have such names, it is
 known which of them are busy. So their number is exact, and the platform can be told to remove the others.
 
+Where instances go in a fixed order, the last one first, all those stay that come before a busy one.
+
 It is exact only if each holder is an instance. A claim of a worker that is gone, of another service, or of nobody
 leaves it open which instance works on that job: then the instances that were found are busy at least.
 """
@@ -24,10 +26,14 @@ _MOST_STARTS, _MOST_ENDS = 5, 16
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """busy: names of the instances that hold jobs and can be made to go last. is_exact: no other one holds a job."""
+    """busy: names of the instances that hold jobs and can be made to go last. is_exact: no other one holds a job.
+
+    behind: of those in `busy`, how many hold none, and stay because they go only after one that does.
+    """
 
     busy: tuple[str, ...]
     is_exact: bool
+    behind: int = 0
 
 
 def held(queue: QueueDepth, replicas: Replicas) -> Held | None:
@@ -42,7 +48,11 @@ def held(queue: QueueDepth, replicas: Replicas) -> Held | None:
     found = [instance_of(holder, known) for holder in queue.holders]
     busy = {*found} - {None}
     is_exact = None not in found and busy.isdisjoint(instances.first)
-    return Held(tuple(name for name in instances.staying if name in busy), is_exact)
+    holding = tuple(name for name in instances.staying if name in busy)
+    if not instances.in_order or not holding:
+        return Held(holding, is_exact)
+    staying = instances.staying[: instances.staying.index(holding[-1]) + 1]
+    return Held(staying, is_exact, behind=len(staying) - len(holding))
 
 
 def instance_of(holder: str, names: Collection[str]) -> str | None:

@@ -237,12 +237,14 @@ class Instances:
     """The instances of a service, by name.
 
     staying: those that can be made to go last. first: those that go before any other, whatever is asked, such as one
-    that is not ready. leaving: those that drain.
+    that is not ready. leaving: those that drain. in_order: the last of `staying` goes first, whatever is asked, and
+    each place in it counts as one instance.
     """
 
     staying: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
+    in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -453,6 +453,8 @@ def _keep_busy_workers(situation: Situation, queue: QueueDepth, decision: Decisi
 def _busy_words(situation: Situation, queue: QueueDepth, busy: int) -> str:
     by_name = held(queue, situation.replicas)
     if by_name is not None and len(by_name.busy) == busy:
+        if by_name.behind:
+            return f"{by_name.busy[-1]} holds a job, by name, and only workers after it can go"
         least = "" if by_name.is_exact else "at least "
         return f"{least}{workers(busy)} hold{'s' * (busy == 1)} the jobs in progress, by name"
     each, staying = _jobs_each(situation.policy), _jobs_on_workers(situation, queue)

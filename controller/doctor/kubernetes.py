@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
-from controller.adapters.kubernetes.chooser import CHOOSABLE
+from controller.adapters.kubernetes.chooser import CHOOSABLE, ORDERED
 from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.contenders import Scaler, named, scalers_in
 from controller.adapters.kubernetes.platform import KubernetesPlatform
@@ -35,7 +35,7 @@ async def check_kubernetes(asked: PlatformAsked) -> PlatformFindings:
     }
     for name, target in targets.items():
         found.workers[name] += [await rights(platform.client, target), contenders(target, scalers[target.namespace])]
-        if name in asked.holders or target.resource not in CHOOSABLE:
+        if name in asked.holders or target.resource not in {*CHOOSABLE, ORDERED}:
             key = asked.workers[name].target.key
             found.workers[name].append(await idle_first(platform, key, target, asked.holders.get(name)))
     return found
@@ -95,8 +95,9 @@ async def idle_first(
         return ok(about, f"the queue does not tell who holds a job, {else_}; {fix}")
     resource, _, group = target.resource.partition(".")
     scale = {"resource": resource, "group": group, "subresource": "scale"}
+    patches = [] if target.resource == ORDERED else [("patch", _PODS)]
     try:
-        missing = await _missing(platform.client, target, [("get", scale), ("list", _PODS), ("patch", _PODS)])
+        missing = await _missing(platform.client, target, [("get", scale), ("list", _PODS), *patches])
         if missing:
             return warning(about, f"lacks {', '.join(missing)} in namespace {target.namespace}, {else_}", _RIGHTS)
         found = await chooser.instances()
@@ -108,7 +109,8 @@ async def idle_first(
     known = {*pods}
     others = [holder for holder in holders if instance_of(holder, known) is None]
     if not others:
-        return ok(about, f"each of the {len(holders)} that hold jobs is a pod, so these stay")
+        stay = "these and all with a lower ordinal stay" if found.in_order else "these stay"
+        return ok(about, f"each of the {len(holders)} that hold jobs is a pod, so {stay}")
     says = f"{len(others)} of {len(holders)} that hold jobs are no pods, such as {_shown(others)}"
     fix = "let each worker write the name of its pod (HOSTNAME there), and requeue jobs of workers that are gone"
     return warning(about, f"{says} (pods: {_shown(pods)}), {else_}", fix)

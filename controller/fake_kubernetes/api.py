@@ -79,7 +79,11 @@ class Api:
         if f"{verb} {resource}" in self.denied:
             who = "system:serviceaccount:default:autoscaler"
             raise _Refusal(403, "Forbidden", f'{resource}.{group} is forbidden: User "{who}" cannot {verb} {resource}')
-        if plural == "horizontalpodautoscalers" and asked["version"] == "v1":  # as every version of Kubernetes has it
+        is_scaler = plural == "horizontalpodautoscalers"
+        if not verb or (request.method != "GET" and (is_scaler or not name)):
+            # kubectl would take any other answer for success, and wait for an object to go that stays.
+            raise _Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if is_scaler and asked["version"] == "v1":  # as every version of Kubernetes has it
             return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v1", self.cluster.scalers)
         if plural == "pods" and not group:
             return self._pods(request, asked)

@@ -75,6 +75,10 @@ class Log:
         """Lines that were dropped since the start."""
         return sum(outlet.lost for outlet in self._outlets)
 
+    def serve(self, workers: int) -> None:
+        """The lines of one cycle of these workers may wait for the output together."""
+        self._stream.make_room(workers)
+
     def close(self, within_s: float | None) -> None:
         """Waits until all lines are written, at most `within_s` seconds; None: without a limit."""
         for outlet in self._outlets:

@@ -16,6 +16,8 @@ from typing import TextIO
 
 MOST_WAITING_BYTES = 256 * 1024
 """About 300 lines wait while the output is slow. The thread may hold as much again for writing."""
+_LINE_BYTES = 1024
+"""More than most lines of a cycle have."""
 
 
 class Outlet:
@@ -31,6 +33,7 @@ class Outlet:
         self._file = _number(stream)
         self._waiting: list[bytes] = []
         self._size = 0
+        self._most = MOST_WAITING_BYTES
         self._dropped = 0
         self._lost = 0
         self._is_torn = False
@@ -48,6 +51,10 @@ class Outlet:
         """Lines that were dropped or could not be written, so far."""
         return self._lost
 
+    def make_room(self, lines: int) -> None:
+        """That many lines may come at once without one being lost, although nobody reads for a moment."""
+        self._most = max(MOST_WAITING_BYTES, lines * _LINE_BYTES)
+
     def write(self, line: str) -> None:
         """Queues the line. Never waits and never fails."""
         if self._file is None:
@@ -56,7 +63,7 @@ class Outlet:
         data = f"{line}\n".encode(self._encoding, "backslashreplace")
         with self._news:
             # After one dropped line, drop the next ones, too, until the queue is written: then the gap is in one place.
-            if self._dropped or self._size + len(data) > MOST_WAITING_BYTES:
+            if self._dropped or self._size + len(data) > self._most:
                 self._dropped += 1
                 self._lost += 1
                 return

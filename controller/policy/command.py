@@ -26,6 +26,7 @@ SHORTEST_S, LONGEST_S = 1.0, 60.0
 _MOST_WORDS, _LONGEST_WORD = 64, 4_096
 _LONGEST_ADDRESS = 2_000
 _SHOWN = 60
+_USUAL_PORTS: Mapping[str, str] = {"http": ":80", "https": ":443"}
 _ITEMS = {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1, "maxItems": _MOST_WORDS}
 
 
@@ -54,9 +55,11 @@ def _address(value: str) -> str:
 
 
 def _same_for_all(address: str) -> str:
-    """Scheme and host are the same in any case; path and query are not."""
+    """Scheme and host are the same in any case, with or without the usual port and an empty path; the rest is not."""
     parts = urlsplit(address)
-    return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
+    scheme, host = parts.scheme.lower(), parts.netloc.lower()
+    path = "" if parts.path == "/" and not parts.query else parts.path
+    return parts._replace(scheme=scheme, netloc=host.removesuffix(_USUAL_PORTS[scheme]), path=path).geturl()
 
 
 def _limited(seconds: float) -> float:

@@ -8,13 +8,13 @@ right, without fix.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic_core import ErrorDetails
 
 from controller.core.text import bounds
+from controller.core.text.guesses import nearest
 from controller.core.text.masking import CUT
 from controller.policy.document import Document, Path
 from controller.policy.targets import SPELLINGS
@@ -126,5 +126,5 @@ def _unknown_key(key: str, keys: Keys | None) -> str:
     if key in keys.hints:
         return f"is not a key: {keys.hints[key]}"
     # One guess, and only a close one: a wrong guess costs more time than the list of all keys.
-    near = difflib.get_close_matches(key, keys.known, n=1)
-    return f"is not a key; {f'did you mean {near[0]}?' if near else 'known here are ' + ', '.join(keys.known)}"
+    near = nearest(key, keys.known)
+    return f"is not a key; {f'did you mean {near}?' if near else 'known here are ' + ', '.join(keys.known)}"

@@ -68,6 +68,9 @@ class WorkerPolicy(Part):
         }
     )
     hints: ClassVar[Mapping[str, str]] = {
+        "k8s": "write kubernetes: {name: DEPLOYMENT}",
+        "deployment": "write kubernetes: {name: DEPLOYMENT}",
+        "url": "write command: {url: ADDRESS}",
         "concurrency": "write jobs_per_worker",
         "min": "write min_replicas",
         "max": "write max_replicas",

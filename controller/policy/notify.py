@@ -6,7 +6,6 @@ which shows itself nowhere, and load.py tells the document of each before anythi
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from controller.core.notices import BY_DEFAULT, Kind
 from controller.core.text import bounds
+from controller.core.text.guesses import nearest
 from controller.policy.document import Document, Path
 from controller.policy.types import Duration, IfUnset, Name, Part, is_near, web_address
 
@@ -81,8 +81,8 @@ def _kinds(value: object) -> object:
     for index, one in enumerate(value):
         if one in every:
             continue
-        near = difflib.get_close_matches(str(one), every, n=1)
-        known = f"did you mean {near[0]}?" if near else f"known are {', '.join(every)}"
+        near = nearest(str(one), every)
+        known = f"did you mean {near}?" if near else f"known are {', '.join(every)}"
         problems.append(((index,), f"is not a kind: {str(one)[: bounds.VALUE]!r}; {known}"))
     if problems:
         raise PydanticCustomError("kinds", "unknown", {"problems": problems})
@@ -192,8 +192,8 @@ def target_problems(targets: Sequence[Target], workers: Collection[str]) -> Iter
         seen.add(target.key)
         for place, name in enumerate(target.workers):
             if name not in workers:
-                near = difflib.get_close_matches(name, workers, n=1)
-                known = f"did you mean {near[0]}?" if near else f"there is {', '.join(workers)}"
+                near = nearest(name, workers)
+                known = f"did you mean {near}?" if near else f"there is {', '.join(workers)}"
                 yield (index, "workers", place), f"{name} is no worker of the policy; {known}"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from controller.core.text.guesses import nearest
 from controller.policy.document import Path
 from controller.policy.types import Part, Positive
 
@@ -32,8 +32,8 @@ def pool_problems(policy: Policy) -> Iterator[tuple[Path, str]]:
             if worker.priority is not None:
                 yield ("workers", name, "priority"), "has an effect only with pool; leave it out, or write pool: NAME"
         elif worker.pool not in policy.pools:
-            near = difflib.get_close_matches(worker.pool, policy.pools, n=1)
-            known = f"did you mean {near[0]}?" if near else f"write pools: {{{worker.pool}: {{max_replicas: 20}}}}"
+            near = nearest(worker.pool, policy.pools)
+            known = f"did you mean {near}?" if near else f"write pools: {{{worker.pool}: {{max_replicas: 20}}}}"
             yield ("workers", name, "pool"), f"is {worker.pool}, which is not in pools; {known}"
     for name, pool in policy.pools.items():
         least = {one: worker.highest_min for one, worker in policy.workers.items() if worker.pool == name}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from controller.core.problems import ConfigurationError
+from controller.core.text.guesses import nearest
 from controller.core.units import as_policy, seconds_of
 from controller.policy.document import Path
 from controller.policy.names import NAME_BYTES, Identifier, Prefix, QueueName, Table, printable
@@ -219,9 +219,9 @@ def _known_preset(name: str, info: ValidationInfo) -> str:
 def unknown_preset(name: str, names: Sequence[str]) -> str:
     """The message for an unknown preset, with the likely name or with all names."""
     alike = {known.replace("-", "").replace("_", ""): known for known in names}
-    near = difflib.get_close_matches(name.lower().replace("-", "").replace("_", ""), alike, n=1)
+    near = nearest(name.lower().replace("-", "").replace("_", ""), alike)
     if near:
-        return f"is not a known preset; did you mean {alike[near[0]]}?"
+        return f"is not a known preset; did you mean {alike[near]}?"
     others = "or write ./FILE.toml for a preset of your own, or sql: a query"
     return f"is not a known preset; known are {', '.join(names)}; {others}"
 

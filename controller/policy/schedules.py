@@ -7,7 +7,6 @@ own walk through time loses starts in a zone whose clock changes by 30 minutes.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, field_validator
 from pydantic_core import PydanticCustomError
 
+from controller.core.text.guesses import nearest
 from controller.policy.document import Path
 from controller.policy.limits import RateLimit, share_problem
 from controller.policy.scaling import Tier, tier_problems
@@ -134,8 +134,9 @@ def _no_such_zone(name: str) -> str:
     known = ["UTC", *(one for one in known if "/" in one)]
     ends = [one for one in known if one.rpartition("/")[2].lower() == name.strip().replace(" ", "_").lower()]
     folded = {one.lower(): one for one in known}
-    near = ends or [folded[one] for one in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.75)]
-    fix = f"did you mean {near[0]}?" if near else "write one such as Europe/Berlin, or UTC"
+    near = nearest(name.lower(), folded, cutoff=0.75)
+    meant = ends[0] if ends else folded[near] if near else None
+    fix = f"did you mean {meant}?" if meant else "write one such as Europe/Berlin, or UTC"
     return f"is not a time zone that this machine knows; {fix} (if it is right, install a newer tzdata)"
 
 

@@ -7,7 +7,7 @@ platform is known to the platform's adapter alone; everything else knows it by i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import AfterValidator, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
@@ -65,6 +65,12 @@ class Given(Protocol):
 class KubernetesTarget(Part):
     """Something with a scale subresource in Kubernetes."""
 
+    hints: ClassVar[Mapping[str, str]] = {
+        "kind": "write resource, such as deployments.apps",
+        "apiVersion": "write resource, such as deployments.apps",
+        "deployment": "write name: DEPLOYMENT",
+        "statefulset": "write resource: statefulsets.apps, and name: STATEFULSET",
+    }
     namespace: DnsLabel = "default"
     """the namespace that it is in"""
     resource: Resource = "deployments.apps"
@@ -86,6 +92,10 @@ class KubernetesTarget(Part):
 class SwarmTarget(Part):
     """A replicated service of Docker Swarm."""
 
+    hints: ClassVar[Mapping[str, str]] = {
+        "name": "write service: NAME",
+        "stack": "write service: STACK_SERVICE, as `docker service ls` shows it",
+    }
     service: SwarmName
     """its name, as `docker service ls` shows it; of a stack, `STACK_SERVICE`"""
 

@@ -156,7 +156,8 @@ Promised = Annotated[
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Deferred, so that a part gets no validator of its own beside the one within Policy's.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     hints: ClassVar[Mapping[str, str]] = {}
     """What to say of keys that people write by mistake."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from controller.configuration import read_policy
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text.guesses import nearest
 from controller.core.units import as_policy, seconds_of, share_of
 from controller.policy import Policy, WorkerPolicy
 from controller.simulation.comparison import Contender
@@ -67,8 +67,8 @@ def read_contender(text: str, common: Common, environment: Mapping[str, str]) ->
     if ".csv" in path.suffixes:
         raise _wrong(text, f"is a trace by its name, and not a policy; write --trace {text}")
     if not is_there(path) and _BUILT_IN.fullmatch(text) and "." not in text:
-        near = difflib.get_close_matches(name, KINDS, n=1)
-        fix = f"did you mean {near[0]}?" if near else f"built in are {', '.join(KINDS)}"
+        near = nearest(name, KINDS)
+        fix = f"did you mean {near}?" if near else f"built in are {', '.join(KINDS)}"
         raise _wrong(text, f"is neither a file nor a built-in policy; {fix}")
     policy, worker = read_worker(path, common.worker, environment)
     shares = _queue_shares(text, worker, common.queue_shares)

@@ -17,16 +17,15 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from aiohttp import web
-from prometheus_client.process_collector import PROCESS_COLLECTOR
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.escaping import as_json
 from controller.web import assets
 from controller.web.connections import HEADERS
+from controller.web.contract import metrics_body
 from controller.web.figures import Figures
 from controller.web.health import Health, Shown, health_report, status_body, status_report
 from controller.web.history import HistoryPage
-from controller.web.metrics import metrics_body, prometheus_text
 from controller.web.page import page
 from controller.web.readings import Readings
 from controller.web.stream import Streams
@@ -71,6 +70,11 @@ def application(shown: Shown, token: str | None = None) -> web.Application:
         return _json(metrics_body(shown), headers=age_header(shown))
 
     def text() -> Answer:
+        # Only a process that Prometheus scrapes pays for its client: 1 MB.
+        from prometheus_client.process_collector import PROCESS_COLLECTOR  # noqa: PLC0415
+
+        from controller.web.metrics import prometheus_text  # noqa: PLC0415
+
         text = prometheus_text(shown, PROCESS_COLLECTOR)
         return Answer(text.encode(), {"Content-Type": PROMETHEUS, **age_header(shown)})
 

@@ -11,8 +11,8 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import json
 import os
+import re
 import sys
 import time
 from collections import Counter
@@ -42,6 +42,7 @@ LATE_S = 1.0
 INTERVAL_S = 10.0
 _LIST = ("GET", "/apis/apps/v1/namespaces/default/deployments")
 _PENDING = 7
+_EVENT, _OUTCOME = re.compile(rb'"event": "(\w+)"'), re.compile(rb'"outcome": "(\w+)"')
 _MORE = """\
 Queues of the workers:
 
@@ -166,13 +167,14 @@ class Replica:
 
     async def _read(self) -> None:
         assert self.process.stdout is not None
+        # Without parsing them: a thousand lines come at once, and the fake Kubernetes waits in this process meanwhile.
         async for text in self.process.stdout:
-            with contextlib.suppress(ValueError):
-                line: dict[str, Any] = json.loads(text)
-                self.events[line["event"]] += 1
-                if line["event"] == "reconcile":
-                    self.ended.append(time.monotonic())
-                    self.outcomes[line["outcome"]] += 1
+            if (event := _EVENT.search(text)) is None:
+                continue
+            self.events[event[1].decode()] += 1
+            if event[1] == b"reconcile" and (outcome := _OUTCOME.search(text)):
+                self.ended.append(time.monotonic())
+                self.outcomes[outcome[1].decode()] += 1
 
     async def _ask(self) -> None:
         """How long a probe waits: as long as the loop does something else."""
@@ -242,6 +244,11 @@ class Bench:
                 super().append(one)
 
         self.fake.api.requests = Noted(requests)
+
+    async def next_list(self) -> None:
+        """Until the next cycle begins."""
+        count = len(self.lists)
+        await until(lambda: len(self.lists) > count, "the next cycle")
 
     async def swing(self, changes: int) -> None:
         """Each interval, so many queues get jobs, and those that had some lose theirs."""
@@ -324,19 +331,20 @@ async def _measure(bench: Bench, seconds: float, changes: int, *, standby: bool)
 
 
 async def _look(bench: Bench, leader: Replica, other: Replica | None, seconds: float) -> int:
+    await bench.next_list()
     first, begun, before = len(bench.lists), len(bench.fake.api.requests), Used.now(bench, leader, other)
     leader.answers_s.clear()
     await asyncio.sleep(seconds)
+    await bench.next_list()
     used = Used.now(bench, leader, other)
     requests = Counter(
         f"{method} {'all' if (method, path) == _LIST else 'one'}" for method, path in bench.fake.api.requests[begun:]
     )
     cycles = len(bench.lists) - first
-    lists = [*bench.lists[max(0, first - 1) :], time.monotonic()]
+    lists = bench.lists[first - 1 :]
     late = max(later - earlier - INTERVAL_S for earlier, later in pairwise(lists))
     took = [
-        max((at for at in leader.ended if begin <= at < end), default=begin) - begin
-        for begin, end in list(pairwise(lists))[:-1]
+        max((at for at in leader.ended if begin <= at < end), default=begin) - begin for begin, end in pairwise(lists)
     ]
     print(f"cycles: {cycles} in {seconds:g} s; the latest came {max(0.0, late):.2f} s late")
     print(f"a cycle took: median {median(took):.2f} s, longest {max(took):.2f} s of {INTERVAL_S:g} s")

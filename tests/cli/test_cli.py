@@ -164,6 +164,22 @@ def test_no_command_imports_what_it_does_not_need_to_print_its_help(arguments: s
     assert imported & {"pydantic", "psycopg", "httpx", "aiohttp", "redis", "tenacity", "graphql"} == set()
 
 
+def test_run_loads_nothing_for_what_its_policy_does_not_use() -> None:
+    modules = "controller.app, controller.web.server, controller.adapters.railway.opening"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys, {modules}\nprint(*sys.modules)"],
+        env=CLEAN,
+        cwd=POLICY.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {*ran.stdout.split()}
+    assert "controller.app" in imported
+    others = {f"controller.adapters.{one}" for one in ("kubernetes.access", "swarm.opening", "own.platform")}
+    assert imported & {"prometheus_client", "cronsim", "difflib", *others} == set()
+
+
 async def test_the_version() -> None:
     ran = await autoscaler("--version")
     assert (ran.code, ran.out.split()[0]) == (0, "autoscaler")

@@ -107,3 +107,35 @@ def test_another_kind_and_another_trigger_are_carried_or_said() -> None:
     found = carried(one)
     assert found.worker["kubernetes"]["resource"] == "rollouts.argoproj.io"
     assert any("a second one (cron) is left out" in words for words in found.lost)
+
+
+async def test_of_a_whole_cluster_each_worker_has_a_name_of_its_own_and_what_is_not_ours_is_left_out(
+    tmp_path: Path,
+) -> None:
+    elsewhere = KEDA.replace("namespace: jobs", "namespace: test")
+    kafka = KEDA.replace("type: postgresql", "type: kafka").replace("name: render,", "name: events,")
+    path = tmp_path / "keda.yaml"
+    path.write_text(f"{KEDA}---{elsewhere}---{kafka}")
+    ran = await autoscaler("import-keda", str(path))
+    policy, _ = load_policy(ran.out, {})
+    assert {name: one.target.key for name, one in policy.workers.items()} == {
+        "render": "kubernetes:jobs/deployments.apps/render-worker",
+        "test.render": "kubernetes:test/deployments.apps/render-worker",
+    }
+    said = " ".join(ran.err.split())
+    assert "events: has no trigger of type postgresql (its triggers: kafka); it is left out" in said
+    assert "test.render: name: another one is called render, too" in said
+
+
+@pytest.mark.parametrize(
+    ("query", "sql"),
+    [
+        pytest.param("SELECT '${A}' || $$x$$;", "SELECT (SELECT '${A}' || $$x$$) AS", id="dollars"),
+        pytest.param("SELECT 1 -- all", "SELECT (SELECT 1 -- all\n) AS", id="a comment at the end"),
+    ],
+)
+def test_a_query_means_in_the_policy_what_it_meant_in_keda(query: str, sql: str) -> None:
+    trigger = {"type": "postgresql", "metadata": {"query": query, "targetQueryValue": "5"}}
+    one = carried(scaled(triggers=[trigger]))
+    policy, _ = load_policy(yaml.safe_dump({"workers": {one.name: one.worker}}), {})
+    assert policy.workers["render"].only_queue.sql == f"{sql} pending, 0 AS processing"

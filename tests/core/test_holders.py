@@ -63,6 +63,7 @@ class Case:
 
 
 TIER, BUSY = Reason.TIER, Reason.BUSY
+BY_PLACE = replace(ALL, in_order=True)
 NO_EACH: Mapping[str, object] = {"jobs_per_worker": None}
 TABLE = [
     Case("each instance that holds a job stays, and no other", ("w-1", "w-3"), 2, 2, [TIER, BUSY]),
@@ -86,6 +87,10 @@ TABLE = [
         [TIER, BUSY],
         Instances(STAYING, ("w-9",)),
     ),
+    Case("in a fixed order, a busy one keeps all before it", ("w-3",), 1, 3, [TIER, BUSY], BY_PLACE),
+    Case("and none after it", ("w-1",), 1, 1, [TIER], BY_PLACE),
+    Case("also beside a holder that is gone", ("w-3", "gone"), 2, 3, [TIER, BUSY], BY_PLACE, NO_EACH),
+    Case("where nobody holds a job, they go as they are wanted", (), 0, 0, [TIER], BY_PLACE),
 ]
 
 
@@ -102,6 +107,13 @@ def looked_at(case: Case) -> Observation:
 def test_the_table_of_who_is_busy_by_name(case: Case) -> None:
     decision = decide(policy(**{"jobs_per_worker": 5, **case.policy}), looked_at(case), history(), NOW)
     assert (decision.desired, list(decision.reasons)) == (case.desired, case.reasons)
+
+
+def test_in_a_fixed_order_it_is_said_whose_job_keeps_the_idle_ones() -> None:
+    case = next(case for case in TABLE if case.title == "in a fixed order, a busy one keeps all before it")
+    decision = decide(policy(jobs_per_worker=5), looked_at(case), history(), NOW)
+    words = "w-3 holds a job, by name, and only workers after it can go, so at least 3 workers"
+    assert words in decision.sentence
 
 
 def test_during_a_rollout_names_are_not_used() -> None:

@@ -124,11 +124,14 @@ async def test_it_says_which_right_idle_pods_first_needs(fake: FakeKubernetes) -
     assert (findings["idle first"].level, "lacks patch pods" in findings["idle first"].says) == (Level.WARNING, True)
 
 
-async def test_of_a_stateful_set_it_says_that_its_pods_cannot_be_chosen(fake: FakeKubernetes) -> None:
-    fake.cluster.add("worker", kind=STATEFUL_SET)
+async def test_of_a_stateful_set_it_says_which_pods_stay_and_needs_no_right_to_patch(fake: FakeKubernetes) -> None:
+    fake.cluster.add("worker", kind=STATEFUL_SET, replicas=3)
+    fake.api.denied = {"patch pods"}
     worker = {
         **POLICY.workers["render"].model_dump(exclude_unset=True),
         "kubernetes": {"resource": "statefulsets.apps", "name": "worker"},
     }
-    finding = (await found(fake, Policy.model_validate({"workers": {"render": worker}})))["idle first"]
-    assert (finding.level, "cannot be chosen" in finding.says) == (Level.OK, True)
+    policy = Policy.model_validate({"workers": {"render": worker}})
+    finding = (await found(fake, policy, holders={"render": ("worker-1",)}))["idle first"]
+    assert finding.level is Level.OK
+    assert finding.says.endswith("so these and all with a lower ordinal stay")

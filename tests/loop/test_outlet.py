@@ -83,6 +83,15 @@ def test_no_more_waits_than_is_said() -> None:
         assert outlet._size <= MOST_WAITING_BYTES
 
 
+def test_where_room_is_made_the_lines_of_a_whole_cycle_wait_and_none_is_lost() -> None:
+    with pipe() as (_, stream):
+        outlet = Outlet(stream, said)
+        outlet.make_room(1000)
+        for _number in range(1000):
+            outlet.write(LINE)
+        assert outlet.lost == 0
+
+
 def test_a_full_disk_loses_lines_and_ends_nothing() -> None:
     with Path("/dev/full").open("w") as full:
         outlet = Outlet(full, said)

@@ -31,6 +31,8 @@ ALIKE = {
     ),
     "programs of one name": (f"command: {{name: n, {PROGRAMS}}}", "command: {name: n, scale: [other], read: [other]}"),
     "a host in another case": ("command: {url: 'https://h/x'}", "command: {url: 'HTTPS://H/x'}"),
+    "a port that is the usual one": ("command: {url: 'https://h/x'}", "command: {url: 'https://h:443/x'}"),
+    "a path that is empty": ("command: {url: 'http://h'}", "command: {url: 'http://h:80/'}"),
     "a platform of one's own": (
         "platform: {use: 'm:C', target: x}", "platform: {use: 'm:C', target: x}"
     ),

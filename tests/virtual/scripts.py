@@ -5,6 +5,7 @@ Under the scripts' names. None of them knows the journal's rules: these are Pyth
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ def find(store: Store, keys: Keys, args: Args) -> Any:
 
 
 def recall(store: Store, keys: Keys, args: Args) -> Any:
-    return [str(store.now), store.run_id, _flat(store, keys[0]), store.members(keys[1])]
+    return [str(store.now), store.run_id, _record(store, keys[0]), store.members(keys[1])]
 
 
 def write(store: Store, keys: Keys, args: Args) -> Any:
@@ -112,7 +113,7 @@ def write(store: Store, keys: Keys, args: Args) -> Any:
         store.hset(keys[1], **{field: value.replace("@", str(store.now)) if is_stamped == "1" else value})
     if service:
         store.hsetnx(keys[2], service, name)
-    return ["ok", str(store.now), store.run_id, _flat(store, keys[1])]
+    return ["ok", str(store.now), store.run_id, _record(store, keys[1])]
 
 
 def publish(store: Store, keys: Keys, args: Args) -> Any:
@@ -135,7 +136,11 @@ def watch(store: Store, keys: Keys, args: Args) -> Any:
         if size <= int(args[0]) and used + size <= int(args[1]):
             used += size
             flat += [name, text]
-    return [str(store.now), store.run_id, _flat(store, keys[0]), flat, [_flat(store, key) for key in keys[2:]]]
+    return [str(store.now), store.run_id, _flat(store, keys[0]), flat, [_record(store, key) for key in keys[2:]]]
+
+
+def _record(store: Store, key: str) -> str:
+    return json.dumps(_flat(store, key))
 
 
 def _flat(store: Store, key: str) -> list[str]:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from controller.adapters.redis.record import NOW
+from controller.adapters.redis.record import NOW, record_of
 from controller.adapters.redis.scripts import NAMES, script
 from tests.support.examples import examples
 from tests.virtual.mutants import mutated
@@ -270,12 +270,12 @@ def _normal(name: str, answer: Any) -> Any:
         return str(answer)
     if name == "recall":
         now, server, record, past = answer
-        return [now, server, _pairs(record), past]
+        return [now, server, record_of(record), past]
     if name == "write" and answer[0] == "ok":
-        return [*answer[:3], _pairs(answer[3])]
+        return [*answer[:3], record_of(answer[3])]
     if name == "watch":
         now, server, leader, cycles, records = answer
-        return [now, server, _pairs(leader), _pairs(cycles), [_pairs(one) for one in records]]
+        return [now, server, _pairs(leader), _pairs(cycles), [record_of(one) for one in records]]
     return [str(part) for part in answer]
 
 

@@ -24,6 +24,7 @@ from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.rate_limit import RedisRateLimit
+from controller.adapters.redis.record import record_of
 from controller.config.timing import Timing
 from controller.core.ports import Platform
 from controller.core.text.masking import Masker
@@ -386,7 +387,7 @@ class SimulatedWorld:
             if self._noted.get(who) != noted:
                 self._noted[who] = noted
                 self.record.noted.append(noted)
-        recorded = dict(zip(answer[3][::2], answer[3][1::2], strict=True)) if written else {}
+        recorded = record_of(answer[3]) if written else {}
         known = {granted.intent for granted in self.record.granted}
         if recorded.get("intent", "") not in known | {""}:  # not one that is given back
             holder = args[0].partition(":")[2]
@@ -424,7 +425,7 @@ class SimulatedWorld:
             process.life.learned.append(self.kernel.now)
 
     def _charge(self, who: str, answer: Any) -> Charge | None:
-        charge = Charge.in_record(dict(zip(answer[3][::2], answer[3][1::2], strict=True)), self.kernel.now, who)
+        charge = Charge.in_record(record_of(answer[3]), self.kernel.now, who)
         if charge is not None:
             self.record.charges.append(charge)
         return charge

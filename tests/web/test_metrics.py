@@ -29,8 +29,9 @@ from controller.loop.schedule_status import ScheduleStatus
 from controller.loop.shadow_status import ShadowStatus
 from controller.loop.status import ControllerStatus
 from controller.policy import Policy, Schedule, WorkerSize
+from controller.web.contract import metrics_body
 from controller.web.health import Shown, health_body
-from controller.web.metrics import DEPRECATED, METRICS, Metric, metrics_body, prometheus_text
+from controller.web.metrics import DEPRECATED, METRICS, Metric, prometheus_text
 from controller.web.metrics.replica import our_version
 from tests.support.exposition import Labels, samples_of, value_of
 from tests.support.promtool import promtool

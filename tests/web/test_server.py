@@ -20,8 +20,9 @@ from controller.core.problems import ConfigurationError
 from controller.loop.cycle import Outcome
 from controller.loop.leadership import Leadership
 from controller.loop.status import ControllerStatus
+from controller.web.contract import metrics_body
 from controller.web.health import Shown, health_body, status_body, status_report
-from controller.web.metrics import metrics_body, prometheus_text
+from controller.web.metrics import prometheus_text
 from controller.web.page import page
 from controller.web.server import age_header, application, listening_socket, prefers_text
 from tests.support.sources import SOURCES

@@ -92,11 +92,16 @@ def _answer(said: bytes) -> Answer:
     elif not text:
         raise ValueError("nothing; a number, or JSON with configured, is needed")
     try:
-        return Answer.model_validate(from_json(text, allow_inf_nan=False))
-    except ValidationError as error:
-        raise ValueError(f"{excerpt(said)!r}, which is no count ({_why(error)})") from None
+        value = from_json(text, allow_inf_nan=False)
     except ValueError:
         raise ValueError(f"{excerpt(said)!r}, which is neither a number nor JSON") from None
+    if not isinstance(value, dict):
+        words = f"which is neither a whole number from 0 to {MOST_REPLICAS} nor a JSON object with configured"
+        raise ValueError(f"{excerpt(said)!r}, {words}")  # noqa: TRY004  # as every answer that is none
+    try:
+        return Answer.model_validate(value)
+    except ValidationError as error:
+        raise ValueError(f"{excerpt(said)!r}, which is no count ({_why(error)})") from None
 
 
 def _state(answer: Answer, running: int) -> ServiceState:

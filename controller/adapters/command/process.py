@@ -87,9 +87,8 @@ async def _feed(stdin: asyncio.StreamWriter, given: bytes) -> None:
     with contextlib.suppress(ConnectionError):  # it need not read it
         stdin.write(given)
         await stdin.drain()
-    with contextlib.suppress(ConnectionError):
-        stdin.close()
-        await stdin.wait_closed()
+    # It is not waited for until it is closed: asyncio reports an error if a task is cancelled while it waits for that.
+    stdin.close()
 
 
 async def _read(stream: asyncio.StreamReader, most: int) -> bytes:
@@ -107,4 +106,11 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_KILL_S):
-            await process.wait()
+            # A pipe is closed once it is read to its end, which after too much output it has not been, and wait() ends
+            # once all pipes are closed.
+            await asyncio.gather(process.wait(), _to_the_end(process.stdout), _to_the_end(process.stderr))
+
+
+async def _to_the_end(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.read(_PIECE):
+        pass

@@ -112,7 +112,7 @@ async def _of_plugin(plugin: Plugin) -> tuple[str, object]:
     try:
         async with asyncio.timeout(_PLUGIN_S):
             assert process.stdout is not None
-            printed = await process.stdout.read(_MOST_BYTES)
+            printed = await _read(process.stdout)
             code = await process.wait()
     except TimeoutError:
         raise Unavailable(SOURCE, f"cannot be asked: {named} gave no token within {_PLUGIN_S:.0f} s") from None
@@ -122,8 +122,17 @@ async def _of_plugin(plugin: Plugin) -> tuple[str, object]:
     status = _status_of(printed) if code == 0 else {}
     token = status.get("token")
     if not isinstance(token, str):
-        raise Unavailable(SOURCE, f"cannot be asked: {named} ended with code {code} and gave no token")
+        gave = "a certificate, which is not supported" if "clientCertificateData" in status else "no token"
+        raise Unavailable(SOURCE, f"cannot be asked: {named} ended with code {code} and gave {gave}")
     return _usable(token, named), status.get("expirationTimestamp")
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    """To its end: a program may print what it has to say in several parts."""
+    printed = bytearray()
+    while len(printed) < _MOST_BYTES and (piece := await stream.read(_MOST_BYTES)):
+        printed += piece
+    return bytes(printed)
 
 
 def _status_of(printed: bytes) -> dict[str, Any]:

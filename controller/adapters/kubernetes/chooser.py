@@ -4,7 +4,8 @@ A ReplicaSet deletes pods that are not ready first, then those with the lowest d
 So the pods that hold jobs get a high one, and a pod that got it earlier and holds none loses it. A cost that somebody
 else gave an idle pod stays. Nothing is patched that is as it should be, and at most _MOST_PATCHES pods at once.
 
-StatefulSets delete by ordinal, and of other resources it is unknown: they have no chooser.
+A StatefulSet deletes its highest ordinal, whatever a pod costs: nothing is patched there, and a busy pod keeps all pods
+with lower ordinals. Of other resources it is unknown which pods go: they have no chooser.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CHOOSABLE = frozenset({"deployments.apps", "replicasets.apps", "rollouts.argopro
 COST = "controller.kubernetes.io/pod-deletion-cost"
 BUSY = 1_000_000
 """The cost of a pod that holds a job. The highest possible is 2,147,483,647."""
+ORDERED = "statefulsets.apps"
 _PAGE = "500"
 _MOST_PAGES = 10
 _MOST_PATCHES = 200
@@ -82,22 +84,48 @@ class PodChooser:
             return  # a pod that is gone needs no cost
 
     async def _pods(self) -> list[reading.Pod]:
+        return await _pods_of(self._client, self._resources, self._target)
+
+
+class InOrder:
+    """Of one StatefulSet, whose pods go by their ordinals."""
+
+    def __init__(self, client: KubernetesClient, resources: Resources, target: KubernetesTarget) -> None:
+        self._client, self._resources, self._target = client, resources, target
+
+    async def instances(self) -> Instances:
+        """Its pods. Raises Unavailable."""
         target = self._target
         path = await self._resources.path(target.namespace, target.resource, target.name)
-        status = (await self._client.get(f"{path}/scale")).get("status")
-        selector = status.get("selector") if isinstance(status, dict) else None
-        if not isinstance(selector, str) or not selector:
-            raise Unavailable(SOURCE, f"names no selector in the scale of {target.words}")
-        query = {"labelSelector": selector, "limit": _PAGE}
-        pods: list[reading.Pod] = []
-        for _ in range(_MOST_PAGES):
-            page = await self._client.get(f"/api/v1/namespaces/{target.namespace}/pods", **query)
-            pods += reading.pods_in(page, COST)
-            more = _more(page)
-            if not more:
-                return pods
-            query["continue"] = more
-        raise Unavailable(SOURCE, f"has more than {int(_PAGE) * _MOST_PAGES:,} pods of {target.words}")
+        try:
+            async with asyncio.timeout(_LONGEST_S):
+                found, pods = await asyncio.gather(
+                    self._client.get(path), _pods_of(self._client, self._resources, target)
+                )
+        except TimeoutError:
+            raise Unavailable(SOURCE, f"did not list the pods within {in_words(_LONGEST_S)}") from None
+        return reading.in_order(found, pods)
+
+    async def keep(self, names: Collection[str], change: Change) -> None:
+        """Nothing is to do: which pods go is known."""
+
+
+async def _pods_of(client: KubernetesClient, resources: Resources, target: KubernetesTarget) -> list[reading.Pod]:
+    path = await resources.path(target.namespace, target.resource, target.name)
+    status = (await client.get(f"{path}/scale")).get("status")
+    selector = status.get("selector") if isinstance(status, dict) else None
+    if not isinstance(selector, str) or not selector:
+        raise Unavailable(SOURCE, f"names no selector in the scale of {target.words}")
+    query = {"labelSelector": selector, "limit": _PAGE}
+    pods: list[reading.Pod] = []
+    for _ in range(_MOST_PAGES):
+        page = await client.get(f"/api/v1/namespaces/{target.namespace}/pods", **query)
+        pods += reading.pods_in(page, COST)
+        more = _more(page)
+        if not more:
+            return pods
+        query["continue"] = more
+    raise Unavailable(SOURCE, f"has more than {int(_PAGE) * _MOST_PAGES:,} pods of {target.words}")
 
 
 def _more(page: Mapping[str, Any]) -> str:

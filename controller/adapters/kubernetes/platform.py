@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from controller.adapters.kubernetes import SOURCE, reading
-from controller.adapters.kubernetes.chooser import CHOOSABLE, PodChooser
+from controller.adapters.kubernetes.chooser import CHOOSABLE, ORDERED, InOrder, PodChooser
 from controller.adapters.kubernetes.client import KubernetesClient, Missing
 from controller.adapters.kubernetes.contenders import Contenders
 from controller.adapters.kubernetes.reading import Coordinates
@@ -55,8 +55,10 @@ class KubernetesPlatform:
     def requests(self) -> None:
         """The API limits by priority and fairness, and says so by HTTP 429; no quota is known before."""
 
-    def chooser(self, service: str) -> PodChooser | None:
+    def chooser(self, service: str) -> PodChooser | InOrder | None:
         target = self._targets[service]
+        if target.resource == ORDERED:
+            return InOrder(self.client, self.resources, target)
         return PodChooser(self.client, self.resources, target) if target.resource in CHOOSABLE else None
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:

@@ -31,6 +31,7 @@ _CANNOT_START = {
     "CreateContainerConfigError": "check the ConfigMaps and Secrets that the pods name",
     "CreateContainerError": "see the pod's events",
 }
+_MOST_ORDINALS = 10_000
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 _REQUIREMENT = re.compile(r"\s*(!?)([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^,\s]*)|\s(in|notin)\s*\(([^)]*)\))?\s*(?:,|$)")
 
@@ -175,6 +176,22 @@ def instances_of(pods: Iterable[Pod]) -> Instances:
         tuple(one.name for one in every if not one.is_ready and not one.is_leaving),
         tuple(one.name for one in every if one.is_leaving),
     )
+
+
+def in_order(stateful_set: Mapping[str, Any], pods: Iterable[Pod]) -> Instances:
+    """Of a StatefulSet: each ordinal up to the highest one, also one whose pod is not there now.
+
+    A pod of another name, which no StatefulSet made, counts as none of them.
+    """
+    name = _part(stateful_set, "metadata").get("name")
+    start = _part(_part(stateful_set, "spec"), "ordinals").get("start")
+    begin = start if type(start) is int else 0
+    every = list(pods)
+    parts = [one.name.rpartition("-") for one in every if not one.is_leaving]
+    ordinals = [int(end) for before, _, end in parts if before == name and _WHOLE.fullmatch(end)]
+    last = max((one for one in ordinals if begin <= one < begin + _MOST_ORDINALS), default=begin - 1)
+    staying = tuple(f"{name}-{ordinal}" for ordinal in range(begin, last + 1))
+    return Instances(staying, leaving=tuple(one.name for one in every if one.is_leaving), in_order=True)
 
 
 def _whole(value: object) -> int:

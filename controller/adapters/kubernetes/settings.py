@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controller.adapters.kubernetes import SOURCE
-from controller.adapters.kubernetes.access import KubernetesAccess
 from controller.config.platform import PlatformSettings, change_timeout
 from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import References
+
+if TYPE_CHECKING:
+    from controller.adapters.kubernetes.access import KubernetesAccess
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts the service account's token, its CA and its namespace into each container."""
@@ -57,6 +60,8 @@ def load_kubernetes(environment: Mapping[str, str]) -> KubernetesAccess:
     if missing:
         words = f"does not hold {' and '.join(missing)}; set automountServiceAccountToken: true in the pod"
         raise ConfigurationError([Problem(str(ACCOUNT), words)])
+    from controller.adapters.kubernetes.access import KubernetesAccess  # noqa: PLC0415  # most processes have no cluster
+
     shown = f"[{host}]" if ":" in host else host
     return KubernetesAccess(f"https://{shown}:{port}", ca_file=ACCOUNT / "ca.crt", token_file=ACCOUNT / "token")
 

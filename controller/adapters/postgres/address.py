@@ -7,7 +7,6 @@ honoured is honoured, one that concerns its own client alone is left out with a 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from controller.adapters.postgres.client_parameters import NAMES, is_of_another_client, plain
 from controller.config.address import BAD_ESCAPE, SHOWABLE, SPECIAL, Address, is_host, raw_in, refused
+from controller.core.text.guesses import nearest
 
 _EXAMPLE = "postgresql://user:password@host:5432/database"
 _LONGEST = 4000
@@ -260,8 +260,8 @@ def _mode_of_ssl(value: str) -> str:
 
 def _unknown(name: str, *, hides: bool) -> str:
     known = {plain(one): one for one in (*NAMES, *sorted(_libpq_keywords()), _SCHEMA)}
-    near = difflib.get_close_matches(plain(name), known, n=1, cutoff=0.75)
-    meant = _MEANT.get(name.lower()) or (known[near[0]] if near else None)
+    near = nearest(plain(name), known, cutoff=0.75)
+    meant = _MEANT.get(name.lower()) or (known[near] if near else None)
     shown = f"the parameter {name}" if SHOWABLE.fullmatch(name) and not hides else "a parameter"
     fix = f"did you mean {meant}?" if meant else "take it out"
     return f"is not a PostgreSQL address: it has {shown}, which no client knows; {fix}"

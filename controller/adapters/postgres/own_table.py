@@ -7,7 +7,6 @@ Only queue.where is SQL, in parentheses.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from controller.adapters.postgres.zones import (
     sample_query,
 )
 from controller.core.ports import Unavailable
+from controller.core.text.guesses import nearest
 from controller.policy import Form, TimeColumn, split_name
 from controller.policy import Queue as QueuePolicy
 
@@ -433,8 +433,8 @@ def _no_columns(queue: QueuePolicy, missing: Sequence[tuple[str, str]], columns:
 
 def _did_you_mean(name: str, columns: Mapping[str, Column]) -> str:
     alike = {column.lower(): column for column in columns}
-    near = difflib.get_close_matches(name.lower(), alike, n=1)
-    return f" (did you mean {alike[near[0]]}?)" if near else ""
+    near = nearest(name.lower(), alike)
+    return f" (did you mean {alike[near]}?)" if near else ""
 
 
 def _and(names: Sequence[str]) -> str:

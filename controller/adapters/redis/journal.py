@@ -16,7 +16,7 @@ from typing import Any, cast
 from controller.adapters.redis import SOURCE, scripts
 from controller.adapters.redis.connection import Client
 from controller.adapters.redis.keys import Keys, ask, foreign_data, value_of
-from controller.adapters.redis.record import Stored, Write, hash_of, history_of, readable, seconds, write_of
+from controller.adapters.redis.record import Stored, Write, hash_of, history_of, readable, record_of, seconds, write_of
 from controller.adapters.redis.shadow import Shadow
 from controller.adapters.redis.together import Together
 from controller.core.history import Loss, doubted, given_back, not_after
@@ -76,9 +76,9 @@ class RedisJournal:
         record = await self._record(worker)
         keys = [self._keys.worker(record), self._keys.past(record)]
         asked_at = self._clock.monotonic()
-        now, server, flat, past = await ask(self._together.ask(self._recall, keys), keys)
+        now, server, text, past = await ask(self._together.ask(self._recall, keys), keys)
         try:
-            return self._recalled(worker, Stored(hash_of(flat), server), past, int(now), asked_at)
+            return self._recalled(worker, Stored(record_of(text), server), past, int(now), asked_at)
         except (ValueError, KeyError, TypeError):
             raise foreign_data(" or ".join(keys)) from None
 
@@ -103,8 +103,8 @@ class RedisJournal:
         for _ in range(_TRIES):
             record = await self._record(worker)
             keys = [self._keys.worker(record), self._keys.past(record)]
-            now, server, flat, _past = await ask(self._together.ask(self._recall, keys), keys)
-            stored = Stored(hash_of(flat), server)
+            now, server, text, _past = await ask(self._together.ask(self._recall, keys), keys)
+            stored = Stored(record_of(text), server)
             try:
                 before = history_of(stored.fields).overrides
                 raised = readable(stored.fields, "raised") or 0
@@ -131,14 +131,14 @@ class RedisJournal:
         keys = [self._keys.leader, self._keys.cycles, *(self._keys.worker(record) for record in records)]
         asked_at = self._clock.monotonic()
         answer = await ask(self._watch(keys=keys, args=[bounds.PUBLISHED, bounds.ALL_PUBLISHED]))
-        now, server, leader, cycles, hashes = answer
+        now, server, leader, cycles, texts = answer
         problems = [_not_a_hash(key) for key, found in zip(keys[:2], (leader, cycles), strict=True) if found == ""]
-        for worker, key, flat in zip(workers, keys[2:], hashes, strict=True):
-            if flat == "":
+        for worker, key, text in zip(workers, keys[2:], texts, strict=True):
+            if text == "":
                 problems.append(_not_a_hash(key))
                 continue
             try:
-                await self._give_back(worker, Stored(hash_of(flat), server), int(now), asked_at)
+                await self._give_back(worker, Stored(record_of(text), server), int(now), asked_at)
             except (ValueError, KeyError, TypeError):
                 problems.append(f"{key} has a malformed field; check it (HGETALL), and DEL it")
         return _leader_state(int(now), keys[0], hash_of(leader), hash_of(cycles), problems)
@@ -209,9 +209,9 @@ class RedisJournal:
         keys = [self._keys.lease, self._keys.worker(record), self._keys.records]
         asked_at = self._clock.monotonic()
         answer = await ask(self._together.ask(self._write, keys, [*guards, str(len(deleted)), *deleted, *sets]), keys)
-        _, now, server, flat = _accepted(answer)
+        _, now, server, text = _accepted(answer)
         try:
-            written = Stored(hash_of(flat), server)
+            written = Stored(record_of(text), server)
             shadow = self._shadow(worker)
             shadow.note(written.fields, int(now), asked_at)
             return Recalled(shadow.history_in(written.fields), seconds(now), self._clock.monotonic(), written)

@@ -39,6 +39,7 @@ gap and waits for a whole window before it removes a worker. Cooldowns and the o
 from __future__ import annotations
 
 import functools
+import json
 import math
 import string
 from collections.abc import Mapping, Sequence
@@ -332,6 +333,11 @@ def _texts_of(change: Change) -> dict[str, str]:
         "intent_stops": f"{change.id}:{change.stops}" if change.stops else "",
         "intent_within": f"{change.id}:{change.within}" if change.within else "",
     }
+
+
+def record_of(text: str) -> dict[str, str]:
+    """A record as our scripts return it; see recall.lua."""
+    return hash_of(json.loads(text))
 
 
 def hash_of(flat: object) -> dict[str, str]:

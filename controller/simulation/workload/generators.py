@@ -5,7 +5,6 @@ Arrivals and service times have separate random generators, so that another serv
 
 from __future__ import annotations
 
-import difflib
 import heapq
 import math
 import re
@@ -15,6 +14,7 @@ from random import Random
 
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
+from controller.core.text.guesses import nearest
 from controller.core.units import seconds_of
 from controller.simulation.workload.jobs import DAY_S, Job, Workload
 
@@ -224,8 +224,8 @@ def _parsed(text: str) -> tuple[str, dict[str, float]]:
 
 
 def _known(name: str, names: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}known are {', '.join(names)}"
+    near = nearest(name, names)
+    return f"{f'did you mean {near}? ' if near else ''}known are {', '.join(names)}"
 
 
 def _shown(text: str) -> str:

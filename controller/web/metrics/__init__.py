@@ -1,4 +1,4 @@
-"""/metrics, as the JSON of the contract and in the Prometheus text format.
+"""/metrics in the Prometheus text format; its JSON is in web/contract.py.
 
 Each metric is declared once, as a row: figures.py has what the leader knows of the workers, replica.py what each
 replica knows of itself. From the rows come the text, the table in docs/http-and-metrics.md, the names of before
@@ -6,8 +6,7 @@ replica knows of itself. From the rows come the text, the table in docs/http-and
 its line to tests/web/test_metrics.py.
 """
 
-from controller.web.metrics.contract import metrics_body
 from controller.web.metrics.exposition import DEPRECATED, METRICS, collected, prometheus_text
 from controller.web.metrics.model import Metric, Sample
 
-__all__ = ["DEPRECATED", "METRICS", "Metric", "Sample", "collected", "metrics_body", "prometheus_text"]
+__all__ = ["DEPRECATED", "METRICS", "Metric", "Sample", "collected", "prometheus_text"]

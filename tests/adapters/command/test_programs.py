@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shlex
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.command import programs
+from controller.adapters.command import process, programs
+from controller.adapters.command.answer import MOST_BYTES
 from controller.adapters.command.platform import AT_ONCE, CommandPlatform, Means
 from controller.core.model import Replicas
 from controller.core.ports import LeaseLost, NotSent, Outdated, Refused, Unavailable
 from controller.core.text.masking import Masker
 from controller.policy import Policy
-from tests.support.patience import until
+from tests.support.patience import PATIENCE_S, until
 from tests.support.scene import intent_to
 from tests.virtual.idle import LoopClock
 
@@ -41,6 +43,10 @@ def platform_of(policy: Policy, variables: Mapping[str, str] | None = None, *, l
 
 async def read(platform: CommandPlatform) -> Replicas | Unavailable:
     return (await platform.observe([KEY]))[KEY]
+
+
+def open_files() -> set[Path]:
+    return {*Path("/proc/self/fd").iterdir()}
 
 
 async def seen(platform: CommandPlatform) -> Replicas:
@@ -137,6 +143,30 @@ async def test_a_reading_that_fails_says_why_without_a_secret(
     reading = await read(platform_of(policy, {"API_KEY": "p4ssw0rd-of-mine"}))
     assert isinstance(reading, Unavailable if says else Replicas)
     assert says in str(reading)
+
+
+@pytest.mark.parametrize("stream", ["1", "2"], ids=["stdout", "stderr"])
+async def test_of_a_program_that_never_stops_writing_nothing_stays_open_or_is_reported(
+    stream: str,
+) -> None:
+    open_before, reported = open_files(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: reported.append(said))
+    more_than_a_pipe_takes = b"x" * 100_000
+    gc.disable()  # which would close them some time
+    try:
+        with pytest.raises(process.TooMuchOutputError):
+            await process.run(
+                ["sh", "-c", f"exec yes >&{stream}"],
+                {"PATH": os.environ["PATH"]},
+                more_than_a_pipe_takes,
+                timeout_s=PATIENCE_S,
+                most_bytes=MOST_BYTES,
+            )
+        await asyncio.sleep(0.1)
+        assert open_files() <= open_before
+    finally:
+        gc.enable()
+    assert reported == []
 
 
 async def test_a_program_that_is_not_there_is_refused_and_nothing_changed() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from controller.adapters.kubernetes.access import KubernetesAccess
 from controller.adapters.kubernetes.chooser import BUSY, COST, PodChooser
+from controller.adapters.kubernetes.reading import Pod, in_order
 from controller.core.model import Change, Instances
-from controller.core.ports import LeaseLost, Unavailable
+from controller.core.ports import Chooser, LeaseLost, Unavailable
 from controller.fake_kubernetes import FakeKubernetes, Timings, Workload
 from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, STATEFUL_SET, Kind
 from tests.contract.stages import Lead, in_cluster
@@ -31,7 +32,7 @@ async def chosen(
         access = KubernetesAccess(fake.url, token=fake.api.token)
         platform = in_cluster(access, lead or Lead(), [("default", "deployments.apps", "worker")])
         chooser = platform.chooser("kubernetes:default/deployments.apps/worker")
-        assert chooser is not None
+        assert isinstance(chooser, PodChooser)
         yield fake, workload, chooser
         await platform.close()
 
@@ -44,8 +45,8 @@ def patches(fake: FakeKubernetes) -> list[str]:
     return [path.rpartition("/")[2] for method, path in fake.api.requests if method == "PATCH"]
 
 
-@pytest.mark.parametrize(("kind", "can"), [(DEPLOYMENT, True), (STATEFUL_SET, False), (CUSTOM, False)])
-async def test_only_where_replica_sets_delete_pods_can_anybody_choose(kind: Kind, *, can: bool) -> None:
+@pytest.mark.parametrize(("kind", "can"), [(DEPLOYMENT, True), (STATEFUL_SET, True), (CUSTOM, False)])
+async def test_only_where_it_is_known_which_pods_go_is_there_a_chooser(kind: Kind, *, can: bool) -> None:
     platform = in_cluster(KubernetesAccess("http://nowhere"), Lead(), [("default", kind.name, "worker")])
     assert (platform.chooser(f"kubernetes:default/{kind.name}/worker") is not None) is can
     await platform.close()
@@ -151,3 +152,45 @@ async def test_a_stateful_set_of_the_fake_goes_by_its_ordinals_whatever_a_pod_co
         fake.cluster.scale(workload, 2)
         fake.cluster.advance(fake.cluster.now)
         assert (ends(workload, range(3)), [pod.name for pod in workload.living]) == ([2], ["db-0", "db-1"])
+
+
+@asynccontextmanager
+async def of_a_stateful_set(replicas: int) -> AsyncIterator[tuple[FakeKubernetes, Workload, Chooser]]:
+    async with FakeKubernetes(Timings()) as fake:
+        workload = fake.cluster.add("db", kind=STATEFUL_SET, replicas=replicas)
+        access = KubernetesAccess(fake.url, token=fake.api.token)
+        platform = in_cluster(access, Lead(), [("default", "statefulsets.apps", "db")])
+        chooser = platform.chooser("kubernetes:default/statefulsets.apps/db")
+        assert chooser is not None
+        yield fake, workload, chooser
+        await platform.close()
+
+
+async def test_of_a_stateful_set_each_ordinal_up_to_the_highest_counts_and_nothing_is_patched() -> None:
+    async with of_a_stateful_set(4) as (fake, workload, chooser):
+        del workload.pods[1]  # it is being made anew
+        found = await chooser.instances()
+        await chooser.keep(["db-3"], DOWN)
+        assert found == Instances(("db-0", "db-1", "db-2", "db-3"), in_order=True)
+        fake.cluster.scale(workload, 3)
+        fake.cluster.advance(fake.cluster.now)
+        found = await chooser.instances()
+    assert (found.staying[-1], found.leaving) == ("db-2", ("db-3",))
+    assert patches(fake) == []
+
+
+POD = Pod("db-7", is_ready=True, is_leaving=False, cost=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "names", "staying"),
+    [
+        pytest.param({}, [], (), id="no pod"),
+        pytest.param({"ordinals": {"start": 5}}, ["db-5", "db-6"], ("db-5", "db-6"), id="it does not begin at 0"),
+        pytest.param({}, ["db-0", "db-x", "other-3", "db-1-1"], ("db-0",), id="a pod of somebody else"),
+        pytest.param({}, ["db-0", "db-9999999999"], ("db-0",), id="an ordinal that no StatefulSet has"),
+    ],
+)
+def test_the_ordinals_of_a_stateful_set(spec: dict[str, object], names: list[str], staying: tuple[str, ...]) -> None:
+    found = in_order({"metadata": {"name": "db"}, "spec": spec}, [POD._replace(name=name) for name in names])
+    assert found.staying == staying

@@ -116,7 +116,7 @@ async def test_a_token_s_file_is_read_again_each_minute_or_once_it_was_refused(t
     [
         ('{"status": {"token": "of-a-plugin"}}', ""),
         ("no JSON", "gave no token"),
-        ('{"status": {"clientCertificateData": "x"}}', "gave no token"),
+        ('{"status": {"clientCertificateData": "x"}}', "gave a certificate, which is not supported"),
     ],
 )
 async def test_an_exec_plugin_gives_the_token_or_it_is_said_that_it_did_not(prints: str, says: str) -> None:
@@ -128,3 +128,10 @@ async def test_an_exec_plugin_gives_the_token_or_it_is_said_that_it_did_not(prin
             await credentials.headers()
     else:
         assert await credentials.headers() == {"Authorization": "Bearer of-a-plugin"}
+
+
+async def test_what_an_exec_plugin_prints_in_two_parts_is_read_to_its_end() -> None:
+    printed = 'printf \'{"status": \'; sleep 0.2; printf \'{"token": "of-a-plugin"}}\''
+    plugin = Plugin("sh", ("-c", printed), {}, "client.authentication.k8s.io/v1")
+    credentials = Credentials(KubernetesAccess("https://c", plugin=plugin), SystemClock())
+    assert await credentials.headers() == {"Authorization": "Bearer of-a-plugin"}

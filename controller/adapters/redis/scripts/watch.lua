@@ -1,8 +1,8 @@
 -- What a standby shows and remembers: the leader, what it published, and each worker's record. Changes nothing.
 --
 -- most, most_in_all: bytes of one published cycle, and of all of them; no leader publishes more, so more is left out.
--- Returns {now, run_id of the server, leader, cycles, records}; '' in the place of a key that holds another type, so
--- that the other keys can still be read.
+-- Returns {now, run_id of the server, leader, cycles, records}, the records as recall.lua has them. '' stands in the
+-- place of a key that holds another type, so that the other keys can still be read.
 local leader_key, cycles_key = unpack(KEYS, 1, 2)
 local most, most_in_all = tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -17,7 +17,10 @@ local function all(key)
 end
 
 local records = {}
-for place = 3, #KEYS do records[place - 2] = all(KEYS[place]) end
+for place = 3, #KEYS do
+  local record = all(KEYS[place])
+  records[place - 2] = record == '' and '' or #record == 0 and '[]' or cjson.encode(record)
+end
 local published, bytes = all(cycles_key), 0
 local shown = published == '' and '' or {}
 for place = 1, #published, 2 do

@@ -6,7 +6,7 @@
 -- service: whose record it is ('' for unknown), entered under `name` in the list of records.
 -- Then the number of fields to delete and their names, and for each field to set its name, its value, and '1' if each
 -- '@' in that value stands for the time of this script.
--- Returns {'ok', now, server, record}.
+-- Returns {'ok', now, server, record}, the record as recall.lua has it.
 local lease_key, record_key, records_key = unpack(KEYS)
 local lease, memory, revision, run, raised, server, service, name, deleted = unpack(ARGV, 1, 9)
 
@@ -29,4 +29,5 @@ for place = first_set, #ARGV, 3 do
   redis.call('HSET', record_key, ARGV[place], value)
 end
 if service ~= '' then redis.call('HSETNX', records_key, service, name) end
-return {'ok', now, server_now, redis.call('HGETALL', record_key)}
+local record = redis.call('HGETALL', record_key)
+return {'ok', now, server_now, #record == 0 and '[]' or cjson.encode(record)}
