@@ -69,7 +69,7 @@ def run(parsed: argparse.Namespace) -> int:
     elif every:
         _show(configuration, every, prices)
     if not every:
-        output.note(f"nothing is recorded since {iso(since)[:19]}Z; see history_retention")
+        output.note(f"nothing is recorded since {iso(since)[:19]}Z; see history_retention\n")
     return 0 if every else 1
 
 

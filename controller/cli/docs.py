@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Table = Iterator[Sequence[str]]
 """The heading, then the rows; in Markdown, but for the links to pages (see _linked)."""
+_NAMED = re.compile(r"\[[^\]]+\]\(([a-z-]+)\.md(?:#[a-z0-9-]+)?\)|docs/([a-z-]+)\.md(?:#[a-z0-9-]+)?")
 _PAGE = re.compile(r"(?:docs/)([a-z-]+)\.md(#[a-z0-9-]+)?")
 _TITLES = {"postgres": "PostgreSQL", "http-and-metrics": "HTTP"}
 """What a page is called in a sentence, where that is not its file's name."""
@@ -68,8 +69,12 @@ def markdown(name: str) -> str:
 
 
 def for_people(name: str) -> layout.Rows:
-    """One table for a terminal. A link has no heading's name, which would be too long for a column."""
-    return [[_PAGE.sub(r"docs/\1.md", cell) for cell in row] for row in TABLES[name]()]
+    """One table for a terminal. A link is its page's file; with a heading it would be too long for a column."""
+
+    def file(link: re.Match[str]) -> str:
+        return f"docs/{link[1] or link[2]}.md"
+
+    return [[_NAMED.sub(file, cell) for cell in row] for row in TABLES[name]()]
 
 
 def rewritten(text: str) -> str:

@@ -60,7 +60,7 @@ def run(parsed: argparse.Namespace) -> int:
     overriding.refuse_if(parsed.follow and parsed.until is not None, "--follow and --until", "do not go together")
     printed = output.answered(_print(configuration, parsed, since, until), configuration.mask)
     if not printed and not parsed.json:
-        output.note("nothing is recorded for that time")
+        output.note("nothing is recorded for that time\n")
     return 0
 
 

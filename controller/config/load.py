@@ -45,7 +45,7 @@ def read_policy(
     environment: Mapping[str, str],
     adapters: Adapters,
     *,
-    missing: str = "name the policy on the command line, or in AUTOSCALER_POLICY",
+    missing: str = "name the policy on the command line, or in AUTOSCALER_POLICY; `autoscaler init` writes one",
 ) -> tuple[Policy, Document]:
     """The policy of a file. missing: what to do where there is none.
 

@@ -19,6 +19,7 @@ from controller.adapters.postgres.errors import in_words
 from controller.adapters.postgres.own_query import rolled_back
 from controller.adapters.postgres.places import table_names
 from controller.adapters.postgres.queue import PostgresQueue
+from controller.adapters.postgres.recognise_table import announced_on
 from controller.core import long_wait, units
 from controller.core.ahead import ahead_s, ahead_words
 from controller.core.ports import NotMeasurable, Unavailable
@@ -214,6 +215,10 @@ class QueueChecks:
         except Unavailable:
             return []
         if not channels:
+            announced = await announced_on(tables[0].oid, self._ask) if worker.only_queue.table and tables else ()
+            if announced:
+                says = f"a trigger of {tables[0].quoted} announces new jobs on {announced[0]}, which nobody listens to"
+                return [ok("wake-up", f"{says}: the queue is read once per interval; write wake_on: {announced[0]}")]
             hint = "; `autoscaler queue-trigger` prints a trigger that does" if worker.only_queue.sql is None else ""
             return [ok("wake-up", f"no NOTIFY announces new jobs: the queue is read once per interval{hint}")]
         if worker.only_queue.table is not None and tables:

@@ -444,4 +444,9 @@ async def test_a_table_without_a_trigger_is_told_of_the_trigger_that_fixes_it(
     assert (found.level, found.says) == (Level.WARNING, 'no trigger of "public"."quiet" sends NOTIFY on new_quiet')
     printed = "\n".join(triggers(Policy(workers={"w": patient.worker})))
     await patient.do(printed)
+    patient.worker = policy(table="quiet")
+    said = (await patient.findings())["wake-up"].says
+    assert said.startswith('a trigger of "public"."quiet" announces new jobs on new_quiet, which nobody listens to')
+    assert said.endswith("write wake_on: new_quiet")
+    patient.worker = policy(table="quiet", wake_on="new_quiet")
     assert (await patient.findings())["wake-up"].level is Level.OK

@@ -137,7 +137,7 @@ def _cut(text: str) -> str:
 
 
 _NO_ROOM = "has no free connection; one is needed ({said})"
-_NO_HOST = "cannot be found: the host in {variable} does not exist"
+_NO_HOST = "cannot be found: the host in {variable} does not exist, or only in a private network"
 _NO_ANSWER = "did not answer at the address in {variable} in time"
 _NO_USER = "does not know the user in {variable}"
 _NO_DATABASE = "does not have the database that {variable} names"

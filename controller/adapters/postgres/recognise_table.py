@@ -189,8 +189,13 @@ async def _units(shape: Shape, names: Sequence[str], ask: Ask) -> dict[str, str]
 
 async def _announced(proposal: Proposal, ask: Ask) -> Proposal:
     """With the channels on which a trigger of the table notifies."""
-    rows = await ask(sql.SQL(_TRIGGERS).format(table=sql.Literal(proposal.shape.oid)))
-    return replace(proposal, channels=tuple(dict.fromkeys(name for row in rows for name in _channels(*row))))
+    return replace(proposal, channels=await announced_on(proposal.shape.oid, ask))
+
+
+async def announced_on(oid: int, ask: Ask) -> tuple[str, ...]:
+    """The channels on which a trigger of the table notifies of new rows. Raises psycopg.Error."""
+    rows = await ask(sql.SQL(_TRIGGERS).format(table=sql.Literal(oid)))
+    return tuple(dict.fromkeys(name for row in rows for name in _channels(*row)))
 
 
 def _channels(source: str, arguments: str) -> Iterator[str]:

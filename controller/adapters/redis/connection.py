@@ -177,7 +177,7 @@ def _unreachable(error: BaseException) -> str:
                 "in REDIS_URL"
             )
         case socket.gaierror():
-            return "cannot be found: the host in REDIS_URL has no address"
+            return "cannot be found: the host in REDIS_URL does not exist, or only in a private network"
         case FileNotFoundError():
             return "cannot be asked: a file named by an ssl_ option in REDIS_URL does not exist"
     if isinstance(below, ConnectionResetError | BrokenPipeError) or "closed by server" in str(error):

@@ -255,7 +255,9 @@ async def test_a_ca_file_that_is_not_there_is_said(tls_port: int) -> None:
 
 
 async def test_a_host_without_an_address_is_said() -> None:
-    assert "the host in REDIS_URL has no address" in await refusal("redis://:hunter2@nobody.invalid")
+    assert "the host in REDIS_URL does not exist, or only in a private network" in await refusal(
+        "redis://:hunter2@nobody.invalid"
+    )
 
 
 # --- users and their rights
