@@ -167,9 +167,8 @@ def _be(task: Callable[[], object], environment: Mapping[str, str], cwd: Path, f
     try:
         gc.freeze()
         signal.set_wakeup_fd(-1)
-        for number in signals.ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)
+        for number in signals.ENDING:  # SIGHUP too, which this process ignores where it was started by nohup
+            signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for wanted, file in enumerate(files):
             if file != wanted:
