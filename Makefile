@@ -23,8 +23,9 @@ REAL_PARTS := $(addprefix $(VENV)/,.dev .node .dramatiq .dramatiq-postgres .prog
 test: $(REAL_PARTS)  ## install, then run the suite against a real PostgreSQL and a real Redis (3 minutes at most)
 	@$(BIN)/python -m pytest $(ARGS)
 
+# Many of them wait, so that two cores have time for four.
 test-costly: $(REAL_PARTS)  ## the tests that `test` leaves out: real processes and clients, searches, long simulated days
-	@$(BIN)/python -m pytest -m 'costly and not slow' $(ARGS)
+	@$(BIN)/python -m pytest -m 'costly and not slow' -n 4 $(ARGS)
 
 test-long: $(REAL_PARTS)  ## both, with 10 times the random days, seeds and examples, and all cases of each table
 	@AUTOSCALER_TEST_LONG=1 $(BIN)/python -m pytest -m 'not slow' $(ARGS)

@@ -85,6 +85,7 @@ def test_no_policy_pays_less(gaps: list[tuple[float, float]], platform: Platform
         assert least[high] >= least[low] - ROUNDING
 
 
+@pytest.mark.costly
 def test_one_job_pays_its_start_where_waiting_would_not_help() -> None:
     """A worker for 20 s and a start of 20 s: no policy does it for less than twice the work, but for half a worker."""
     alone = [(0.0, 20.0)]

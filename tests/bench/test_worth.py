@@ -174,6 +174,7 @@ def test_the_table_of_all_names_for_each_preset_the_best_rivals_and_its_lead(run
         assert row[8] == f"{min(worth[name] for name in sweep(20.0)):.3f}"
 
 
+@pytest.mark.costly
 def test_the_best_of_the_sweep_is_said_to_be_chosen_in_hindsight(runs: Runs) -> None:
     tables = Tables(runs, swept=True).by_name()
     made = tables["sweep"]

@@ -164,6 +164,7 @@ def test_no_command_imports_what_it_does_not_need_to_print_its_help(arguments: s
     assert imported & {"pydantic", "psycopg", "httpx", "aiohttp", "redis", "tenacity", "graphql"} == set()
 
 
+@pytest.mark.costly
 def test_run_loads_nothing_for_what_its_policy_does_not_use() -> None:
     modules = "controller.app, controller.web.server, controller.adapters.railway.opening"
     ran = subprocess.run(

@@ -156,6 +156,7 @@ def test_there_is_a_row_for_every_key_of_a_policy(key: str) -> None:
     assert key in named("policy-keys")
 
 
+@pytest.mark.costly
 def test_there_is_a_row_for_every_variable_and_for_no_other() -> None:
     rooms = "RAILWAY|KUBERNETES|DOCKER|SWARM|POD|DATABASE|REDIS|LEASE|LANDING|LOG|AUTOSCALER|OTEL"
     shape = re.compile(rf"({rooms})_[A-Z_]+|PORT|HTTP_TOKEN|KUBECONFIG")

@@ -122,6 +122,7 @@ async def _nothing_is_replayed(
         await standby.execute("SELECT pg_wal_replay_resume()")
 
 
+@pytest.mark.costly
 async def test_an_idle_primary_is_no_lag(pair: Pair) -> None:
     strict = PostgresQueue(pair.standby.url, timeout_s=30.0, oldest_s=0.5)
 

@@ -228,6 +228,7 @@ async def test_tls_with_a_ca_of_one_s_own_serves_a_controller(tls_port: int, cer
         await live(client)
 
 
+@pytest.mark.costly
 async def test_a_certificate_without_a_known_authority_is_refused(tls_port: int) -> None:
     said = await refusal(f"rediss://:hunter2@localhost:{tls_port}")
     assert "certificate that is not trusted (self" in said
