@@ -49,6 +49,7 @@ from controller.web.health import Shown, health_body
 from controller.web.metrics import prometheus_text
 from tests.support.exposition import value_of
 from tests.support.one_by_one import OneByOne
+from tests.support.scene import StandingClock
 from tests.support.sources import POSTGRESQL, RAILWAY, REDIS, SOURCES
 from tests.virtual.idle import LoopClock
 
@@ -177,17 +178,6 @@ class Always:
         return True
 
     async def release(self, lease: Lease) -> None: ...
-
-
-@dataclass(frozen=True)
-class Later:
-    now: float
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -416,7 +406,7 @@ async def test_a_long_wait_for_requests_is_no_standstill_and_ends_when_it_is_tol
 
 async def test_a_loop_that_hangs_in_its_first_cycle_is_seen_to_stand_still() -> None:
     stage = Stage()
-    stage.status.clock = Later(stage.status.clock.monotonic() + 1000)
+    stage.status.clock = StandingClock(stage.status.clock.monotonic() + 1000)
     assert stage.status.stands_still
 
 
@@ -429,7 +419,7 @@ async def test_a_cycle_that_never_ends_whatever_it_is_told_turns_health_to_503(m
     await asyncio.wait_for(jobs.told_to_end.wait(), 5)
     shown = Shown(stage.status, stage.leadership, POLICY)
     assert health_body(shown)["status"] == "degraded"
-    stage.status.clock = Later(LoopClock().monotonic() + LONGEST_CYCLE_S + 60)
+    stage.status.clock = StandingClock(LoopClock().monotonic() + LONGEST_CYCLE_S + 60)
     body = health_body(shown)
     assert (body["status"], [trouble["name"] for trouble in body["failing"]]) == ("unhealthy", ["loop"])
     jobs.freed.set()
@@ -439,7 +429,7 @@ async def test_a_cycle_that_never_ends_whatever_it_is_told_turns_health_to_503(m
 
 async def test_a_cycle_that_is_given_up_at_its_deadline_is_slow_and_no_reason_to_restart() -> None:
     stage = Stage()
-    stage.status.clock = Later(stage.status.clock.monotonic() + LONGEST_CYCLE_S + POLICY.interval + 5)
+    stage.status.clock = StandingClock(stage.status.clock.monotonic() + LONGEST_CYCLE_S + POLICY.interval + 5)
     assert not stage.status.stands_still
 
 
