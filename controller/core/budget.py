@@ -33,7 +33,7 @@ from controller.policy import Budget, WorkerPolicy, zone_of
 
 STEPS = (0.8, 0.9, 1.0)
 """Shares of the amount at which the highest count falls."""
-_LIMITS = "limits"
+_LIMITS, _REPLACED = "limits", "replaced"
 OWN, ALL = "worker", "all"
 """Whose budget it is: that of one worker, or that of all workers together."""
 _HOUR_S = 3600.0
@@ -88,7 +88,8 @@ class Spent:
 
     at: when it was last charged. count: instances at that time. tallies: by kind of period, such as `month UTC`.
     told: by whose budget, the step that was last reported. limits: what the platform last reported that one worker may
-    use at most; the price of a worker whose policy has no worker_size.
+    use at most; the price of a worker whose policy has no worker_size. replaced: by kind of period, the tally of the
+    period before this one: a clock that is set back across its end goes on with that tally, and not from 0.
     """
 
     at: float
@@ -96,13 +97,17 @@ class Spent:
     tallies: Mapping[str, Tally] = field(default_factory=dict)
     told: Mapping[str, int] = field(default_factory=dict)
     limits: Price | None = None
+    replaced: Mapping[str, Tally] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """For the record."""
-        tallies = {key: [round(one, 3) for one in tally] for key, tally in self.tallies.items()}
         # Beside what was told, where the version before leaves out what it does not know.
-        limits = {} if self.limits is None else {_LIMITS: [self.limits.memory_gb, self.limits.cpu]}
-        return json.dumps([round(self.at, 3), self.count, tallies, {**self.told, **limits}], separators=(",", ":"))
+        beside: dict[str, Any] = dict(self.told)
+        if self.limits is not None:
+            beside[_LIMITS] = [self.limits.memory_gb, self.limits.cpu]
+        if self.replaced:
+            beside[_REPLACED] = _rounded(self.replaced)
+        return json.dumps([round(self.at, 3), self.count, _rounded(self.tallies), beside], separators=(",", ":"))
 
     @classmethod
     def from_text(cls, text: str | None) -> Self | None:
@@ -114,36 +119,51 @@ class Spent:
         if not text:
             return None
         try:
-            at, count, tallies, told = json.loads(text)
-            limits = _object(told).get(_LIMITS)
+            at, count, tallies, beside = json.loads(text)
+            limits = _object(beside).get(_LIMITS)
             found = cls(
                 float(at),
                 _whole(count),
-                {str(key): Tally(*map(float, one)) for key, one in _object(tallies).items()},
-                {key: _whole(step) for key, step in _object(told).items() if key in {OWN, ALL}},
+                _tallies(tallies),
+                {key: _whole(step) for key, step in beside.items() if key in {OWN, ALL}},
                 None if limits is None else Price(*map(float, limits[:2])),
+                _tallies(beside.get(_REPLACED, {})),
             )
         except (OverflowError, RecursionError):
             raise ValueError("is no spend") from None
         figures = (found.at, *((found.limits.memory_gb, found.limits.cpu) if found.limits else ()))
-        is_sound = all(tally.is_sound for tally in found.tallies.values()) and all(
-            0 <= one < _LARGEST for one in figures
-        )
-        if not is_sound or len(found.tallies) > _MOST_TALLIES:
+        if not all(0 <= one < _LARGEST for one in figures):
             raise ValueError("is no spend")
         return found
 
     def not_after(self, now: float) -> Self:
         """After a clock was set back: without this, nothing is charged until it has caught up.
 
-        What was spent in a period that has not begun yet says nothing of the one that it is now.
+        What was spent in a period that has not begun yet says nothing of the one that it is now; it waits for its time.
         """
-        tallies = {
-            key: one._replace(since=min(one.since, now)) for key, one in self.tallies.items() if one.begins <= now
-        }
+        tallies, replaced = dict(self.tallies), dict(self.replaced)
+        for key, tally in self.tallies.items():
+            if tally.begins > now:
+                del tallies[key]
+                before = replaced.get(key)
+                replaced[key] = tally
+                if before is not None and before.begins <= now:
+                    tallies[key] = before
+        tallies = {key: one._replace(since=min(one.since, now)) for key, one in tallies.items()}
         if self.at <= now and tallies == self.tallies:
             return self
-        return replace(self, at=min(self.at, now), tallies=tallies)
+        return replace(self, at=min(self.at, now), tallies=tallies, replaced=replaced)
+
+
+def _rounded(tallies: Mapping[str, Tally]) -> Mapping[str, Sequence[float]]:
+    return {key: [round(one, 3) for one in tally] for key, tally in tallies.items()}
+
+
+def _tallies(value: Any) -> Mapping[str, Tally]:
+    tallies = {str(key): Tally(*map(float, one)) for key, one in _object(value).items()}
+    if len(tallies) > _MOST_TALLIES or not all(tally.is_sound for tally in tallies.values()):
+        raise ValueError("is no spend")
+    return tallies
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -191,20 +211,29 @@ def charged(
     """
     if before is None:
         before = Spent(now, count or 0)
-    tallies = {}
+    tallies, replaced = {}, {}
     for budget in budgets:
-        begins = Period.of(budget, now).begins
-        tally = before.tallies.get(_key(budget))
-        if tally is None or tally.begins > now:
-            tally = Tally(begins, max(now, begins))
-        elif tally.begins != begins:
-            tally = Tally(begins, begins)
+        key = _key(budget)
+        tally, other = _tally_of(Period.of(budget, now).begins, before.tallies.get(key), before.replaced.get(key), now)
         used = max(0.0, now - max(before.at, tally.since)) * before.count
         unseen = used if count is None or now - before.at > gap else 0.0
-        tallies[_key(budget)] = tally._replace(worker_s=tally.worker_s + used, unseen_s=tally.unseen_s + unseen)
+        tallies[key] = tally._replace(worker_s=tally.worker_s + used, unseen_s=tally.unseen_s + unseen)
+        if other is not None:
+            replaced[key] = other
     if count is None:
-        return Spent(now, before.count, tallies, before.told, before.limits)
-    return Spent(now, count, tallies, before.told, limits)
+        return Spent(now, before.count, tallies, before.told, before.limits, replaced)
+    return Spent(now, count, tallies, before.told, limits, replaced)
+
+
+def _tally_of(begins: float, last: Tally | None, replaced: Tally | None, now: float) -> tuple[Tally, Tally | None]:
+    """The tally of the period that begins then, and the one to keep beside it."""
+    if last is not None and last.begins == begins:
+        return last, replaced
+    if replaced is not None and replaced.begins == begins:
+        return replaced, last
+    if last is None or last.begins > now:
+        return Tally(begins, max(now, begins)), last or replaced
+    return Tally(begins, begins), last
 
 
 def _key(budget: Budget) -> str:

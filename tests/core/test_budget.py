@@ -426,6 +426,36 @@ def test_what_was_spent_after_a_period_does_not_replace_its_spend_when_the_clock
     assert given_back(History(spent=older), Known(spent=kept), Loss.ROLLED_BACK, NEXT_DAY - 20).spent == older
 
 
+@given(clock=st.lists(st.tuples(st.floats(-3600, 3599), st.integers(0, 5)), min_size=2, max_size=20))
+def test_a_clock_that_is_set_across_the_end_of_a_period_loses_nothing_of_either(clock: list[tuple[float, int]]) -> None:
+    """Also through the text of the record: a process that knows nothing else goes on with it."""
+    hourly, spent, known = budget(per="hour"), None, dict[float, float]()
+    for step, count in clock:
+        now = NOON + step
+        spent = charged(None if spent is None else spent.not_after(now), [hourly], count, now, GAP)
+        tally = spent.tallies["hour UTC"]
+        assert tally.begins == Period.of(hourly, now).begins
+        assert tally.worker_s >= known.get(tally.begins, 0.0) - 0.001 * len(clock)
+        known[tally.begins] = tally.worker_s
+        spent = Spent.from_text(spent.as_text())
+
+
+def test_a_clock_that_runs_a_whole_period_ahead_and_is_set_right_goes_on_with_what_was_spent() -> None:
+    spent = charged(charged(None, [budget()], 3, NOON, GAP), [budget()], 3, NOON + 20, GAP)
+    ahead = charged(spent, [budget()], 3, NOON + 40 * 86_400, GAP)
+    right = charged(ahead.not_after(NOON + 30), [budget()], 3, NOON + 30, GAP)
+    assert right.tallies["day UTC"].worker_s == spent.tallies["day UTC"].worker_s
+    assert charged(right, [budget()], 3, NOON + 40, GAP).tallies["day UTC"].worker_s == 3 * 30
+
+
+@pytest.mark.parametrize(
+    "replaced", ['{"day UTC": [1, 2, -3, 0]}', '{"day UTC": [1]}', "[]", '"day"', '{"day UTC": [1, 2, NaN, 0]}']
+)
+def test_a_record_with_a_tally_that_cannot_be_is_no_spend(replaced: str) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Spent.from_text(f'[1, 2, {{}}, {{"replaced": {replaced}}}]')
+
+
 NEXT_DAY = MIDNIGHT + 86_400
 
 

@@ -39,7 +39,8 @@ class Charge(NamedTuple):
             return None
         now, workers, tallies, told = json.loads(fields["spent"])
         begins, _, worker_s, _ = tallies["hour UTC"]
-        return cls(at, who, now, workers, begins, worker_s, told)
+        steps = {scope: step for scope, step in told.items() if isinstance(step, int)}
+        return cls(at, who, now, workers, begins, worker_s, steps)
 
     def worker_s_at(self, now: float) -> float:
         """By Redis' clock, if their number stays; of the hour of that time."""

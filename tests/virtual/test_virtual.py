@@ -23,6 +23,7 @@ _SEEDS = examples(20, 3000)
 _CHUNK = examples(20, 60)
 """Short, so that they spread over the test run's processes; long enough for every kind of misfortune to come up."""
 _FOUND_A_BUG = (1088, 1349, 20647, 20809, 31024, 31318, 31536, 43221, 43302, 800005, 800022, 1000076, 1001071)
+_FOUND_A_BUG_ON_KUBERNETES = (50057,)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -42,6 +43,11 @@ def test_every_promise_is_kept_whatever_strikes(first: int) -> None:
 )
 def test_seeds_that_once_found_a_bug_find_none(undisturbed: bool) -> None:  # noqa: FBT001  # a parameter of the test
     assert run_chunk(_FOUND_A_BUG, undisturbed=undisturbed, platform="railway").violating == []
+
+
+@pytest.mark.costly
+def test_seeds_that_once_found_a_bug_on_kubernetes_find_none() -> None:
+    assert run_chunk(_FOUND_A_BUG_ON_KUBERNETES, platform="kubernetes").violating == []
 
 
 @pytest.mark.costly
