@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         "resume",
         run,
         "end the overrides of a worker",
-        "It ends every pause, held count and lower limit of the worker. Nothing happens if there is none.",
+        "It ends every pause, held count and lower limit of the worker. Nothing changes if there is none.",
     )
     overriding.add_workers(parser)
     overriding.add_author(parser)

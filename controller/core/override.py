@@ -159,9 +159,7 @@ class Overrides:
         return Overrides(override.at, (*(one for one in before if one not in dropped), override))
 
     def resumed(self, author: str, now: float) -> Overrides:
-        """With none in force; the same value if none was."""
-        if not self.all_in_force(now):
-            return self
+        """With none in force, as of now: also one that the record lost counts no more when a process gives it back."""
         return Overrides(
             now, tuple(replace(one, ended_at=now, ended_by=author) if one.in_force(now) else one for one in self.each)
         )

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.adapters.railway.reading import WITH_A_VOLUME
+from controller.core.history import Known, Loss, given_back
 from controller.core.model import (
     Decision,
     History,
@@ -306,8 +307,14 @@ def test_resume_ends_all_that_is_in_force_and_says_who(overrides: Overrides, now
     after = overrides.resumed("bob", now)
     assert not after.all_in_force(now)
     assert {one.ended_by for one in after.each if one not in overrides.each} <= {"bob"}
-    if not overrides.all_in_force(now):
-        assert after is overrides, "nothing is written"
+    assert after.changed_at == now
+
+
+def test_an_override_that_was_ended_while_the_record_had_lost_it_is_not_given_back() -> None:
+    known = Known(overrides=Overrides().with_new(hold(3)))
+    assert given_back(History(), known, Loss.EMPTIED, NOW + 9).overrides == known.overrides
+    ended = History(overrides=History().overrides.resumed("bob", NOW + 5))
+    assert given_back(ended, known, Loss.EMPTIED, NOW + 9).overrides == ended.overrides
 
 
 def test_an_override_that_seems_to_begin_in_the_future_begins_now_and_lasts_as_long_as_asked() -> None:
