@@ -12,6 +12,7 @@ from tests.support.record import (
     Calm,
     Change,
     Granted,
+    InForce,
     Life,
     Limits,
     Moved,
@@ -134,6 +135,37 @@ def test_what_another_policy_has_made_of_a_count_is_corrected_after_the_cooldown
     record.changes.append(Change(60.0, 5, 2, "a", 8, "z"))
     cut_short = [one for one in violations(record) if "s after" in one]
     assert (cut_short == []) is is_fine
+
+
+@pytest.mark.parametrize(("remembers", "is_fine"), [(True, False), (False, True)])
+def test_but_at_once_if_what_its_own_policy_made_before_was_lost_and_no_process_knew_it(
+    *, remembers: bool, is_fine: bool
+) -> None:
+    record = kept()
+    record.lives = [Life("a", 0.0, learned=[12.0] if remembers else [])]
+    record.granted = [
+        of_another(5.0, "x", 0, 4, max_replicas=2),
+        of_another(35.0, "y", 4, 5, min_replicas=3),
+        of_another(60.0, "z", 5, 2, max_replicas=2),
+    ]
+    record.changes.append(Change(60.0, 5, 2, "a", 8, "z"))
+    record.lost_data_at = [15.0]
+    cut_short = [one for one in violations(record) if "s after" in one]
+    assert (cut_short == []) is is_fine
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_fine"),
+    [(5, 4, True), (5, 3, True), (5, 2, True), (5, 1, False), (2, 4, False), (1, 2, True), (5, 5, False)],
+)
+def test_a_held_count_above_what_a_budget_adds_up_to_adds_none_and_may_let_the_busy_ones_end(
+    before: int, after: int, *, is_fine: bool
+) -> None:
+    record = kept()
+    held = InForce("hold", 4, "both")
+    within = (Limits(0, 5, 2),)
+    record.granted.append(Granted(50.0, "a", "a8", "z", 8, before, after, overrides=(held,), limits=within))
+    assert ([one for one in violations(record) if "holds" in one or "above" in one] == []) is is_fine
 
 
 def charge(at: float, worker_s: float, *, step: int = 0, begins: float = 0.0) -> Charge:

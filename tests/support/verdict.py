@@ -199,7 +199,7 @@ def _cooldowns(record: Record) -> Iterator[str]:
 
 
 def _takes_turns(record: Record, change: Change) -> bool:
-    """Whether its policy had scaled before another one made the count that it corrects."""
+    """Whether its policy had scaled before another one made the count that it corrects, and that is still known."""
     before = record.changes[: record.changes.index(change)]
     intent, theirs = _intent_of(record, change), _intent_of(record, before[-1]) if before else None
     if intent is None or theirs is None or before[-1].after != intent.before:
@@ -212,7 +212,8 @@ def _takes_turns(record: Record, change: Change) -> bool:
         if made is None:
             return False  # by other hands
         if _own_limits(made, record) != _own_limits(theirs, record):
-            return _own_limits(made, record) == ours
+            lost = [*record.lost_data_at, *record.lost_records_at]
+            return _own_limits(made, record) == ours and not _was_forgotten(record, lost, earlier, change)
     return False
 
 
@@ -408,8 +409,11 @@ def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
     kinds = {one.kind: one for one in granted.overrides}
     hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
     if hold is not None:
-        held = min(max(hold.replicas, least), limits.highest)
-        return "" if after in {held, max(held, floor)} else f"an operator holds {hold.replicas}"
+        held = min(max(hold.replicas, least), most)
+        # A budget that is nearly spent adds none above its cap; the busy ones stay, and all where the queue is unread.
+        lowest, highest = min(held, limits.highest), min(held, max(before, limits.highest))
+        kept = lowest <= after <= highest or after == max(lowest, floor)
+        return "" if kept else f"an operator holds {hold.replicas}"
     wanted = min(max(at_least.replicas if at_least else 0, least), limits.highest)
     if after < wanted:
         return f"an operator wants at least {wanted}"
