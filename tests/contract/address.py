@@ -24,7 +24,7 @@ class Counts:
     orders: list[tuple[str, str]] = field(default_factory=list)
     changes: int = 0
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         kind = next((kind for kind, method in self.orders if method == request.method), "")
         if kind:
             self.orders.remove((kind, request.method))
@@ -62,7 +62,7 @@ async def on_an_address() -> AsyncIterator[Stage]:
     lead, keys = Lead(), [f"command:{name}" for name in ("one", "two", "absent")]
     counts = Counts({keys[0]: 2, keys[1]: 1})
     app = web.Application()
-    app.router.add_route("*", "/", counts)
+    app.router.add_route("*", "/", counts.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,8 +1,8 @@
 """Platforms on which the contract is tested: each with two targets that run, and another hand that changes counts.
 
 A real API server is one, too: CONTRACT_KUBECONFIG names its kubeconfig, CONTRACT_TARGETS two targets in it, such as
-`default/workers.example.com/a default/workers.example.com/b`. What only a fake can do wrong is left out there. With
-CONTRACT_PODS=1, a count has to become running: there are nodes, and the image stays up.
+`default/workers.example.com/a default/workers.example.com/b`. What it does not do wrong by itself, a gateway before it
+does. With CONTRACT_PODS=1, a count has to become running: there are nodes, and the image stays up.
 """
 
 from __future__ import annotations
@@ -37,12 +37,15 @@ from controller.fake_kubernetes import Timings as ClusterTimings
 from controller.fake_kubernetes.kinds import CUSTOM, DEPLOYMENT, Kind
 from controller.fake_railway import FakeRailway, Timings
 from controller.policy import Policy
+from tests.contract.gateway import Gateway, order_of
 from tests.support.patience import until
 from tests.support.scene import intent_to
 from tests.virtual.idle import LoopClock
 
 _BY_COST = 22
 """The minor version of Kubernetes from which on ReplicaSets look at controller.kubernetes.io/pod-deletion-cost."""
+Place = tuple[str, str, str]
+"""Of a target in a cluster: its namespace, resource and name."""
 ROOT = Path(__file__).parents[2]
 WORKER: dict[str, Any] = {"queue": {"table": "jobs"}, "tiers": [{"replicas": 1}], "max_replicas": 1}
 
@@ -146,8 +149,7 @@ async def on_fake(kind: Kind) -> AsyncIterator[Stage]:
             fake.cluster.scale(worker, count)
 
         def order(kind: str, on: str) -> None:
-            named = {"502": "html", "null": "500"}.get(kind, kind)
-            fake.api.faults.add({"fault": named, "on": on, "times": 9 if on == "read" else 1, "seconds": 60})
+            order_of(fake.api.faults, kind, on)
 
         keys = [f"kubernetes:default/{kind.name}/{name}" for name in ("one", "two", "absent")]
         yield Stage(platform, keys[0], keys[1], keys[2], lead, by_hand, order, sent=lambda: len(fake.api.changes))
@@ -156,29 +158,56 @@ async def on_fake(kind: Kind) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def on_a_real_one() -> AsyncIterator[Stage]:
-    lead = Lead()
     access = read_kubeconfig(os.environ["CONTRACT_KUBECONFIG"])
-    places = [cast("tuple[str, str, str]", tuple(one.split("/"))) for one in os.environ["CONTRACT_TARGETS"].split()]
-    namespace, resource, name = places[0]
-    platform = in_cluster(access, lead, [*places, (namespace, resource, "absent")])
-    keys = [f"kubernetes:{'/'.join(place)}" for place in (*places, (namespace, resource, "absent"))]
-
-    async def by_hand(count: int) -> None:
-        path = f"{await platform.resources.path(namespace, resource, name)}/scale"
-        await platform.client.patch(path, {"spec": {"replicas": count}}, intent_to(count))
-
-    has_pods = os.environ.get("CONTRACT_PODS") == "1"
-    minor = (await platform.client.get("/version"))["minor"].rstrip("+")
-    stage = Stage(
-        platform, keys[0], keys[1], keys[2], lead, by_hand, has_pods=has_pods, heeds_chooser=int(minor) >= _BY_COST
-    )
-    await by_hand(2)
-    yield stage
-    lead.is_ours = True
-    await platform.close()
+    one, two = (cast("Place", tuple(place.split("/"))) for place in os.environ["CONTRACT_TARGETS"].split())
+    async with behind_a_gateway(access, one, two) as stage:
+        yield stage
 
 
-def in_cluster(access: KubernetesAccess, lead: Lead, places: list[tuple[str, str, str]]) -> KubernetesPlatform:
+@asynccontextmanager
+async def on_a_fake_behind_a_gateway() -> AsyncIterator[Stage]:
+    async with FakeKubernetes(ClusterTimings().scaled(0.01)) as fake:
+        for name in ("one", "two"):
+            fake.cluster.add(name, kind=DEPLOYMENT, replicas=1)
+        access = KubernetesAccess(fake.url, token=fake.api.token)
+        place = ("default", DEPLOYMENT.name)
+        async with behind_a_gateway(access, (*place, "one"), (*place, "two"), has_pods=True) as stage:
+            yield stage
+
+
+@asynccontextmanager
+async def behind_a_gateway(
+    access: KubernetesAccess, one: Place, two: Place, *, has_pods: bool = os.environ.get("CONTRACT_PODS") == "1"
+) -> AsyncIterator[Stage]:
+    """What the cluster does not do wrong by itself is done on the way to it."""
+    lead, absent = Lead(), (one[0], one[1], "absent")
+    async with Gateway(access) as gateway:
+        platform = in_cluster(gateway.access, lead, [one, two, absent])
+
+        async def by_hand(count: int) -> None:
+            path = f"{await platform.resources.path(one[0], one[1], one[2])}/scale"
+            await platform.client.patch(path, {"spec": {"replicas": count}}, intent_to(count))
+
+        minor = (await platform.client.get("/version"))["minor"].rstrip("+")
+        await by_hand(2)
+        keys = [f"kubernetes:{'/'.join(place)}" for place in (one, two, absent)]
+        yield Stage(
+            platform,
+            keys[0],
+            keys[1],
+            keys[2],
+            lead,
+            by_hand,
+            gateway.order,
+            has_pods=has_pods,
+            heeds_chooser=int(minor) >= _BY_COST,
+            sent=lambda: gateway.changes,
+        )
+        lead.is_ours = True
+        await platform.close()
+
+
+def in_cluster(access: KubernetesAccess, lead: Lead, places: list[Place]) -> KubernetesPlatform:
     client = KubernetesClient(access, LoopClock(), may_change=lead.may_act, timeout_s=2.0)
     targets = [{"namespace": namespace, "resource": resource, "name": name} for namespace, resource, name in places]
     workers = {f"w{number}": {**WORKER, "kubernetes": target} for number, target in enumerate(targets)}
@@ -212,6 +241,7 @@ STAGES: dict[str, Callable[[], AbstractAsyncContextManager[Stage]]] = {
     "Railway": on_railway,
     "a Deployment": lambda: on_fake(DEPLOYMENT),
     "a custom resource": lambda: on_fake(CUSTOM),
+    "a cluster behind a gateway": on_a_fake_behind_a_gateway,
     "a platform in one file": on_an_own_one,
 }
 IS_REAL = "CONTRACT_KUBECONFIG" in os.environ

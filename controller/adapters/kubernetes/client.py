@@ -65,7 +65,7 @@ class KubernetesClient:
         Raises:
             ValueError, OSError: a certificate cannot be used.
         """
-        verify = _trust(access) if transport is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        verify = trust(access) if transport is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(LONGEST_S, connect=_CONNECT_S),
             headers={"User-Agent": user_agent(), "Accept": "application/json"},
@@ -224,7 +224,12 @@ class _Expired(NotSent):
     """HTTP 401: the token is not taken, maybe not any more."""
 
 
-def _trust(access: KubernetesAccess) -> ssl.SSLContext:
+def trust(access: KubernetesAccess) -> ssl.SSLContext:
+    """Whom a connection to the cluster believes, and the client's certificate that it shows.
+
+    Raises:
+        ValueError, OSError: a certificate cannot be used.
+    """
     context = ssl.create_default_context(
         cafile=str(access.ca_file) if access.ca_file else None, cadata=access.ca or None
     )
