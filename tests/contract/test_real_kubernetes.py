@@ -19,6 +19,7 @@ from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.core.model import Replicas
 from controller.core.ports import NotSent, Outdated, Refused, Unavailable
 from controller.demo.server_host import free_ports
+from tests.contract.frozen import said_after_a_freeze
 from tests.contract.stages import IS_REAL, STAGES, Lead, Stage, in_cluster
 from tests.support.misfortunes import LinkMode
 from tests.support.proxy import Link
@@ -74,6 +75,16 @@ async def test_a_second_change_on_the_same_reading_is_refused(stage: Stage) -> N
     with pytest.raises(Outdated, match="HTTP 409"):
         await stage.scale(3, seen)
     await stage.shows(1)
+
+
+async def test_a_leader_that_was_frozen_while_another_one_led_is_refused_by_the_api_server(stage: Stage) -> None:
+    """Two real processes: the first is stopped by SIGSTOP after its reading, and goes on after the second's change."""
+    await stage.shows(2)
+    target = stage.one.removeprefix("kubernetes:")
+    said = await said_after_a_freeze("kubernetes", os.environ["CONTRACT_KUBECONFIG"], target)
+    assert said.startswith("Outdated Kubernetes: ")
+    assert "(HTTP 409)" in said
+    await stage.shows(3)
 
 
 async def test_a_token_that_is_not_taken_reads_nothing_and_changes_nothing(stage: Stage) -> None:

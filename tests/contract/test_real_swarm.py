@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,36 +14,13 @@ import pytest
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Refused
 from tests.contract import test_contract
+from tests.contract.frozen import said_after_a_freeze
 from tests.contract.stages import Lead, Stage
 from tests.contract.swarm import on_a_real_swarm, swarm_of
 from tests.demo import test_demo
 from tests.support.engine import WORKER, CannotStartError, Engine, engine
 from tests.support.patience import in_time, until
 from tests.support.scene import intent_to
-
-READS = """
-import asyncio, sys
-from controller.core.ports import NotSent
-from tests.contract.stages import Lead
-from tests.contract.swarm import swarm_of
-from tests.support.scene import intent_to
-
-async def lead(host, name, after):
-    platform, key = swarm_of(host, Lead(), name), f"swarm:{name}"
-    seen = (await platform.observe([key]))[key]
-    print("read", flush=True)
-    sys.stdin.readline()
-    try:
-        await platform.scale(key, intent_to(int(after)), seen)
-    except NotSent as refused:
-        print(type(refused).__name__, refused, flush=True)
-    else:
-        print("accepted", flush=True)
-    await platform.close()
-
-asyncio.run(lead(*sys.argv[1:]))
-"""
-"""A leader: it reads, waits for a line, and then sends the change that it has decided on."""
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +37,9 @@ def real() -> Iterator[Engine]:
 async def test_a_leader_that_was_frozen_while_another_one_led_is_refused_by_the_manager(real: Engine) -> None:
     """Two real processes: the first is stopped by SIGSTOP after its reading, and goes on after the second's change."""
     async with on_a_real_swarm(real) as stage:
-        name = stage.one.removeprefix("swarm:")
-        old, new = [await _leader(real, name, after) for after in (1, 3)]
-        os.kill(old.pid, signal.SIGSTOP)
-        assert old.stdin is not None
-        old.stdin.write(b"\n")  # it would send now
-        said, _ = await new.communicate(b"\n")
-        assert said.decode().split() == ["accepted"]
-        os.kill(old.pid, signal.SIGCONT)
-        said, _ = await old.communicate()
-        assert said.decode().startswith("Outdated Docker Swarm: refused the update")
+        said = await said_after_a_freeze("swarm", real.host, stage.one.removeprefix("swarm:"))
+        assert said.startswith("Outdated Docker Swarm: refused the update")
         await stage.shows(3)
-
-
-async def _leader(real: Engine, name: str, after: int) -> asyncio.subprocess.Process:
-    argv = [sys.executable, "-c", READS, real.host, name, str(after)]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"read\n"
-    return process
 
 
 @pytest.fixture
