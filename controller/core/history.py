@@ -175,9 +175,9 @@ class Loss(Enum):
 class Known:
     """What this process remembers of a record.
 
-    up_age, down_age: of the last scale in each direction; change_age: of the open change. In seconds, by the process's
-    own monotonic clock, so they are true even if the journal's clock jumped. overrides, schedule, spent, scaled_within:
-    as they were last seen.
+    up_age, down_age: of the last scale in each direction; change_age: of the open change; overrides_age: since somebody
+    set or ended an override. In seconds, by the process's own monotonic clock, so they are true even if the journal's
+    clock jumped. overrides, schedule, spent, scaled_within: as they were last seen.
     """
 
     up_age: float | None = None
@@ -186,6 +186,7 @@ class Known:
     change: Change | None = None
     change_age: float = 0.0
     overrides: Overrides = field(default=Overrides())
+    overrides_age: float = 0.0
     schedule: str = ""
     spent: Spent | None = None
     scaled_within: str = ""
@@ -206,7 +207,7 @@ def given_back(history: History, known: Known | None, loss: Loss, now: float, *,
         history = replace(history, last_up=up, last_down=down)
     if is_lost and known.count is not None and (replaces or history.count is None):
         history = replace(history, count=known.count, scaled_within=known.scaled_within)
-    if is_lost and known.overrides.changed_at > history.overrides.changed_at:
+    if is_lost and min(known.overrides.changed_at, now - known.overrides_age) > history.overrides.changed_at:
         history = replace(history, overrides=known.overrides)
     if is_lost and replaces:
         history = replace(history, schedule=known.schedule)

@@ -315,6 +315,9 @@ def test_an_override_that_was_ended_while_the_record_had_lost_it_is_not_given_ba
     assert given_back(History(), known, Loss.EMPTIED, NOW + 9).overrides == known.overrides
     ended = History(overrides=History().overrides.resumed("bob", NOW + 5))
     assert given_back(ended, known, Loss.EMPTIED, NOW + 9).overrides == ended.overrides
+    set_back = replace(known, overrides_age=50.0)  # and so the clock of the record was, by 60 s, before it was ended
+    ended = History(overrides=History().overrides.resumed("bob", NOW - 15))
+    assert given_back(ended, set_back, Loss.EMPTIED, NOW - 10).overrides == ended.overrides
 
 
 def test_an_override_that_seems_to_begin_in_the_future_begins_now_and_lasts_as_long_as_asked() -> None:

@@ -42,6 +42,7 @@ class Shadow:
         self._change: Change | None = None
         self._change_at: _Anchor | None = None
         self._overrides = Overrides()
+        self._overrides_at: _Anchor | None = None
         self._schedule = ""
         self._spent: Spent | None = None
         self._scaled_within = ""
@@ -75,6 +76,11 @@ class Shadow:
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self.revision, self._count = fields["memory"], revision, history.count
         self._overrides, self._schedule, self._spent = history.overrides, history.schedule, history.spent
+        changed_at = round(1000 * history.overrides.changed_at)
+        if not changed_at:
+            self._overrides_at = None
+        elif self._overrides_at is None or self._overrides_at.stamp != changed_at:
+            self._overrides_at = _anchor(changed_at, redis_now, asked_at)
         self._scaled_within = history.scaled_within
         change, before = history.change, self._change
         known = self._change_at if change is not None and before is not None and change.id == before.id else None
@@ -88,9 +94,9 @@ class Shadow:
         if not self._memory:
             return None
         up, down = (anchor.age(now) if anchor else None for anchor in (self._up, self._down))
-        age = self._change_at.age(now) if self._change_at else 0.0
-        copy = self._overrides, self._schedule, self._spent, self._scaled_within
-        return Known(up, down, self._count, self._change, age, *copy)
+        age, changed = (anchor.age(now) if anchor else 0.0 for anchor in (self._change_at, self._overrides_at))
+        copy = self._schedule, self._spent, self._scaled_within
+        return Known(up, down, self._count, self._change, age, self._overrides, changed, *copy)
 
     def loss_of(self, stored: Stored) -> Loss:
         """What became of the record, compared with the copy."""
@@ -108,10 +114,14 @@ def _updated(
     if not text:
         return None if written else known
     stamp = number(text)
-    # A stamp from the future (Redis' clock was set back) counts as now; taken as new each time, it would never get old.
-    new = _Anchor(stamp, asked_at - max(0, redis_now - stamp) / 1000)
+    new = _anchor(stamp, redis_now, asked_at)
     if known is None or (stamp < known.stamp and written):
         return new
     if stamp > known.stamp:
         return new if written or new.at > known.at + _ROUND_TRIP_S else _Anchor(stamp, known.at)
     return known
+
+
+def _anchor(stamp: int, redis_now: int, asked_at: float) -> _Anchor:
+    # A stamp from the future (Redis' clock was set back) counts as now; taken as new each time, it would never get old.
+    return _Anchor(stamp, asked_at - max(0, redis_now - stamp) / 1000)

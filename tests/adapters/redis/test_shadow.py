@@ -19,6 +19,7 @@ from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.shadow import Shadow
 from controller.core.history import Known
 from controller.core.model import Lease
+from controller.core.override import Overrides
 from controller.core.ports import Bid, NotAcquired, Outrun, Settled, Unavailable
 from tests.support.journal_steps import UP, accept, note, record, scale_up, settle, take
 
@@ -309,6 +310,16 @@ def copied(*readings: tuple[int, int]) -> Known:
 )
 def test_the_age_of_a_time_is_what_this_process_knows_of_it(readings: list[tuple[int, int]], age: float) -> None:
     assert copied(*readings).up_age == pytest.approx(age)
+
+
+def test_how_long_ago_an_operator_changed_something_goes_on_with_the_process_s_own_clock() -> None:
+    shadow, changed_at = Shadow(), REDIS_MS / 1000 - 5
+    fields = {"memory": "m", "revision": "1", "overrides": Overrides(changed_at).as_text()}
+    shadow.note(fields, REDIS_MS, ASKED_AT)
+    shadow.note({**fields, "revision": "2"}, REDIS_MS - 300_000, ASKED_AT + 7)  # its clock was set back
+    known = shadow.known(ASKED_AT + 10)
+    assert known is not None
+    assert (known.overrides.changed_at, known.overrides_age) == (changed_at, 15)
 
 
 def test_a_time_that_was_deleted_by_a_write_is_forgotten_and_one_that_was_lost_is_not() -> None:
