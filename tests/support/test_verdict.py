@@ -229,6 +229,17 @@ def test_a_step_may_be_told_again_if_it_could_not_be_written_down_the_first_time
     assert (violations(record) == []) is is_fine
 
 
+@pytest.mark.parametrize(("lost_at", "is_fine"), [(None, False), (45.0, True)], ids=str)
+def test_a_step_is_told_from_an_earlier_one_on_only_if_redis_lost_the_one_between(
+    *, lost_at: float | None, is_fine: bool
+) -> None:
+    record = kept()
+    record.charges = [charge(30.0, 40.0), charge(40.0, 60.0, step=1), charge(60.0, 100.0, step=2)]
+    record.told = [told_step(40.1), told_step(60.1, 0, 2)]
+    record.lost_data_at = [] if lost_at is None else [lost_at]
+    assert (violations(record) == []) is is_fine
+
+
 @pytest.mark.parametrize(("looked_again", "is_fine"), [(46.0, True), (None, True), (45.5, False)], ids=str)
 def test_less_may_be_given_back_until_a_process_that_knows_more_has_looked(
     *, looked_again: float | None, is_fine: bool

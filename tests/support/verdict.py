@@ -29,7 +29,7 @@ from itertools import pairwise
 from controller.core.wanted import tier_replicas
 from controller.policy import WorkerPolicy
 from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent, StepTold
-from tests.support.spend import Charge
+from tests.support.spend import STEPS, Charge
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
@@ -480,8 +480,10 @@ def _told(record: Record) -> Iterator[str]:
     for earlier, later in pairwise(record.charges):
         for scope in sorted({*earlier.told, *later.told}):
             before, step = earlier.told.get(scope, 0), later.told.get(scope, 0)
-            end = f" {later.begins:.0f} {before} {step}"
-            told = [one for one in record.told if one.ident.startswith(scope) and one.ident.endswith(end)]
+            # A record that lost the earlier step goes on from one before it.
+            is_lost = any(earlier.at - _SNAPSHOT_S <= at <= later.at for at in _lost(record))
+            ends = {f" {later.begins:.0f} {one} {step}" for one in (range(len(STEPS)) if is_lost else [before])}
+            told = [one for one in record.told if one.ident.startswith(scope) and one.ident.endswith(tuple(ends))]
             if before == step or any(later.at - _A_PASS_S <= at <= later.at for at in [*_lost(record), *record.set_at]):
                 continue
             writer = next(life for life in record.lives if life.who == later.who)
