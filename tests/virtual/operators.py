@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 from typing import cast
 
@@ -45,14 +45,23 @@ def act(world: SimulatedWorld, dice: Random) -> None:
 
 
 def resume(world: SimulatedWorld) -> None:
-    """Ends all overrides, as soon as Redis can be reached."""
-    amend(world, "resume", lambda overrides, now: overrides.resumed("bob", now), tries=_TRIES)
+    """Ends all overrides, once Redis can be reached and the commands that began before have ended."""
+    others = set(world.operators)
+    amend(world, "resume", lambda overrides, now: overrides.resumed("bob", now), tries=_TRIES, after=others)
 
 
 def amend(
-    world: SimulatedWorld, what: str, amended: Callable[[Overrides, float], Overrides], *, tries: int = 1
+    world: SimulatedWorld,
+    what: str,
+    amended: Callable[[Overrides, float], Overrides],
+    *,
+    tries: int = 1,
+    after: Collection[str] = (),
 ) -> None:
-    """Runs the command on a machine of its own; it fails if Redis cannot be reached."""
+    """Runs the command on a machine of its own; it fails if Redis cannot be reached.
+
+    after: it waits until these other operators are done.
+    """
     world.operations += 1
     name = f"operator {world.operations}"
     loop = process_loop(world.kernel, name)
@@ -61,6 +70,8 @@ def amend(
     journal = RedisJournal(client, KEYS, Clock(world.kernel, boot_s=500.0), world.policy.target_ids)
 
     async def run() -> None:
+        while not world.operators.isdisjoint(after):
+            await asyncio.sleep(0.1)
         for left in reversed(range(tries)):
             try:
                 await journal.amend(WORKER, amended)
@@ -70,7 +81,9 @@ def amend(
                     await asyncio.sleep(1.0)
             else:
                 world.trace.note(name, "wrote", what)
-                return
+                break
+        world.operators.discard(name)
 
+    world.operators.add(name)
     world.tools.append(loop)
     loop.call_soon(lambda: loop.create_task(run()))

@@ -172,6 +172,8 @@ class SimulatedWorld:
         self._started = 0
         self._noted: dict[str, Noted] = {}
         self.operations = 0
+        self.operators: set[str] = set()
+        """Those whose command has not ended yet."""
         self.tools: list[ProcessLoop] = []
         """Loops of what is no controller."""
         self.is_healed = False
