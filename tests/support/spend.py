@@ -38,6 +38,8 @@ class Charge(NamedTuple):
         if not fields.get("spent"):
             return None
         now, workers, tallies, told = json.loads(fields["spent"])
+        if "hour UTC" not in tallies:
+            return None  # Redis' clock was set back to before the first hour that is known
         begins, _, worker_s, _ = tallies["hour UTC"]
         steps = {scope: step for scope, step in told.items() if isinstance(step, int)}
         return cls(at, who, now, workers, begins, worker_s, steps)
