@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from controller.adapters.command import SOURCE, answer, told
 from controller.adapters.command.http import HttpTarget
-from controller.adapters.command.process import environment
 from controller.adapters.command.programs import ProgramTarget
+from controller.adapters.process import environment
 from controller.core.model import Change, Replicas
 from controller.core.ports import Clock, NotSent, Receipt, Unavailable
 from controller.core.text.masking import Masker

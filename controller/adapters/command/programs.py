@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from controller.adapters.command import SOURCE, process
+from controller.adapters import process
+from controller.adapters.command import SOURCE
 from controller.adapters.command.answer import MOST_BYTES, excerpt
 from controller.adapters.command.told import as_variables
 from controller.core.model import Change

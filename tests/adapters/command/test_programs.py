@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from controller.adapters.command import process, programs
+from controller.adapters import process
+from controller.adapters.command import programs
 from controller.adapters.command.answer import MOST_BYTES
 from controller.adapters.command.platform import AT_ONCE, CommandPlatform, Means
 from controller.core.model import Replicas
