@@ -61,6 +61,9 @@ class ProgramTarget:
         given = json.dumps(told).encode() + b"\n"
         try:
             return await process.run(argv, variables, given, timeout_s=self._timeout_s, most_bytes=MOST_BYTES)
+        except process.OutputKeptOpenError:
+            held = f"a process that it started kept its output open for {in_words(self._timeout_s)}"
+            words = f"{what} ended, but {held}; redirect that process's output"
         except process.TimedOutError:
             words = f"{what} was killed, because it did not end within {in_words(self._timeout_s)}"
         except process.TooMuchOutputError:

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import shlex
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,24 @@ async def test_a_program_that_does_not_end_is_killed_with_all_that_it_started(tm
         return not any(Path(f"/proc/{pid}").exists() and _is_alive(pid) for pid in pids.read_text().split())
 
     await until(gone, "every process of the group has ended")
+
+
+@pytest.mark.costly
+async def test_of_a_process_that_left_the_group_and_keeps_the_output_nothing_stays_open_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process, "_KILL_S", 0.1)
+    pid, open_before = tmp_path / "pid", open_files()
+    policy = policy_of(f"setsid sh -c 'echo $$ > {shlex.quote(str(pid))}; exec sleep 300' & echo 1", timeout="1s")
+    gc.disable()
+    try:
+        reading = await read(platform_of(policy))
+        assert "read ended, but a process that it started kept its output open for 1 s" in str(reading)
+        await asyncio.sleep(0.1)
+        assert open_files() <= open_before
+    finally:
+        gc.enable()
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def _is_alive(pid: str) -> bool:
