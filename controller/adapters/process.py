@@ -1,8 +1,8 @@
 """Runs one program: no shell, a clean environment, a process group of its own, limited time and output.
 
 The group is killed at the end, whatever the end was: a program that leaves a process behind in its group leaves it
-nothing to do. One that left the group may keep the output open for ever: at the end we close our side. Output beyond the
-limit ends the program, because a pipe that nobody reads would block it.
+nothing to do. One that left the group may keep the output open for ever: at the end we close our side. Output beyond
+the limit ends the program, because a pipe that nobody reads would block it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
 """Turns what `read` printed, or what an address answered to GET, into Replicas. Pure.
 
 Either a whole number, the configured count, or a JSON object of which only `configured` has to be there. Keys that are
-not known are refused: a typing error in one, such as `runing`, would otherwise make workers vanish.
+not known are refused: a typing error in one, such as `runing`, would otherwise make workers vanish. So is a key that is
+there twice: JSON's readers take the last one, and of two counts nobody knows which is meant.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import from_json
@@ -24,6 +27,8 @@ MOST_REPLICAS = 10_000
 _LONGEST_DRAINING_S = 24 * 3600.0
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _LONGEST_EXCERPT = 80
+VERSION = r"^[ -~]*$"
+"""What can be handed back as a variable and as a header: ASCII without control characters."""
 
 Count = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
 
@@ -44,7 +49,7 @@ class Answer(BaseModel):
     starting: bool = False
     draining: Annotated[float, Field(ge=0, le=_LONGEST_DRAINING_S, allow_inf_nan=False)] = 0.0
     deployment: Annotated[str, StringConstraints(max_length=bounds.NAME)] | None = None
-    version: Annotated[str, StringConstraints(max_length=bounds.NAME)] | None = None
+    version: Annotated[str, StringConstraints(max_length=bounds.NAME, pattern=VERSION)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def replicas(said: bytes, *, version: str | None = None) -> Replicas:
 
 def excerpt(said: bytes) -> str:
     """The beginning of what was said, in one line, and nothing that a terminal obeys."""
-    return visible(bounds.cut(said[:2_000].decode("utf-8", "replace").strip(), _LONGEST_EXCERPT))
+    return visible(bounds.cut(said.strip()[:2_000].decode("utf-8", "replace").strip(), _LONGEST_EXCERPT))
 
 
 def _answer(said: bytes) -> Answer:
@@ -98,10 +103,27 @@ def _answer(said: bytes) -> Answer:
     if not isinstance(value, dict):
         words = f"which is neither a whole number from 0 to {MOST_REPLICAS} nor a JSON object with configured"
         raise ValueError(f"{excerpt(said)!r}, {words}")  # noqa: TRY004  # as every answer that is none
+    if twice := _written_twice(text):
+        raise ValueError(f"{excerpt(said)!r}, which has {twice!r} twice")
     try:
         return Answer.model_validate(value)
     except ValidationError as error:
         raise ValueError(f"{excerpt(said)!r}, which is no count ({_why(error)})") from None
+
+
+def _written_twice(text: str) -> str:
+    """The first key that an object has twice; "": none. text: JSON that from_json took, so it is not too deep."""
+    found: list[str] = []
+
+    def look(pairs: Sequence[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                found.append(key)
+            seen.add(key)
+
+    json.loads(text, object_pairs_hook=look)
+    return visible(bounds.cut(found[0], 40)) if found else ""
 
 
 def _state(answer: Answer, running: int) -> ServiceState:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from controller.adapters.command import SOURCE
-from controller.adapters.command.answer import MOST_BYTES, excerpt
+from controller.adapters.command.answer import MOST_BYTES, VERSION, excerpt
 from controller.adapters.http import httpx, user_agent
 from controller.adapters.sending import LastCheck, NoCookies, TooLargeError, own_transport, read_body
 from controller.core.model import Change
@@ -61,7 +62,11 @@ class HttpTarget:
         response, body = await self._exchange("GET", self._address.copy_merge_params(dict(told)))
         if response.status_code != httpx.codes.OK:
             raise self._not_read(response, body)
-        return body, response.headers.get("etag", "")[: bounds.NAME] or None
+        etag = response.headers.get("etag", "")
+        if len(etag) > bounds.NAME or not re.fullmatch(VERSION, etag):
+            problem = f"is longer than {bounds.NAME} characters, or not ASCII; a change could not carry it"
+            raise Unavailable(SOURCE, f"GET: the ETag of the answer {problem}: leave it out, or shorten it")
+        return body, etag or None
 
     async def scale(self, told: Mapping[str, Any], change: Change, may_act: Callable[[], bool]) -> None:
         """Sends the change once. Raises as Platform.scale does."""
@@ -93,7 +98,7 @@ class HttpTarget:
             ):
                 return response, await read_body(response, MOST_BYTES)
         except TooLargeError as error:
-            raise Unavailable(SOURCE, f"{method}: the answer has {error}; the rest was not read") from None
+            raise Unavailable(SOURCE, f"{method} was answered by {error}; the rest was not read") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             words = f"{method}: the address cannot be reached ({type(error).__name__})"
             raise NotSent(SOURCE, words) from None

@@ -37,8 +37,17 @@ def problems(policy: Policy, environment: Mapping[str, str]) -> Iterator[tuple[P
         for index, variable in enumerate(given.environment):
             if variable not in environment:
                 yield (*place, "environment", index), f"{variable} is not set; set it, or leave it out"
-        if given.bearer is not None and not environment.get(given.bearer, "").strip():
-            yield (*place, "bearer"), f"{given.bearer} is not set; set it to the token"
+        if given.bearer is not None and (problem := _no_token(given.bearer, environment)):
+            yield (*place, "bearer"), problem
+
+
+def _no_token(variable: str, environment: Mapping[str, str]) -> str | None:
+    token = environment.get(variable, "").strip()
+    if not token:
+        return f"{variable} is not set; set it to the token"
+    if not (token.isascii() and token.isprintable()):
+        return f"{variable} holds a line break or a letter that no header can carry; set it to the token alone"
+    return None
 
 
 def _not_there(program: str, environment: Mapping[str, str]) -> str | None:
@@ -46,7 +55,9 @@ def _not_there(program: str, environment: Mapping[str, str]) -> str | None:
         return None
     if "/" not in program:
         return f"{program} is not in PATH; write its path, or install it"
-    if os.path.isfile(program):  # noqa: PTH113  # as it stands in the policy, which may be relative
+    if os.path.isdir(program):  # noqa: PTH112  # as it stands in the policy, which may be relative
+        return f"{program} is a folder; write the path of the program in it"
+    if os.path.isfile(program):  # noqa: PTH113  # the same
         return f"{program} is not executable; chmod +x"
     return f"{program} is not there; a relative path is one from where the controller is started"
 

@@ -62,6 +62,11 @@ def test_what_an_answer_means(said: bytes, expected: dict[str, Any]) -> None:
         pytest.param(b'{"configured": 3, "runing": 3}', "runing: Extra inputs", id="a typing error in a key"),
         pytest.param(b'{"configured": 3, "running": NaN}', "neither a number nor JSON", id="NaN inside"),
         pytest.param(b'{"configured": 3, "draining": -1}', "draining", id="a negative time"),
+        pytest.param(b'{"configured": 3, "configured": 0}', "has 'configured' twice", id="two counts"),
+        pytest.param(
+            rb'{"configured": 3, "version": "a\u0000b"}', "version: String should match", id="a NUL in a version"
+        ),
+        pytest.param(rb'{"configured": 3, "version": "\"\u00e9"}', "version: String should match", id="a version in é"),
         pytest.param(b'[{"configured": 3}]', "neither a whole number from 0 to 10000 nor a JSON object", id="a list"),
         pytest.param(b'{"configured": 3', "neither a number nor JSON", id="half of it"),
     ],

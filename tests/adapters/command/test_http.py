@@ -114,6 +114,14 @@ ANSWERS: dict[str, tuple[Any, str]] = {
     "not found": (lambda _: web.Response(status=404), "HTTP 404"),
     "no count": (lambda _: web.Response(text="<html>"), "neither a number nor JSON"),
     "too large": (lambda _: web.Response(text="1" * 2000), "more than 1,000 bytes"),
+    "an ETag that no header can carry": (
+        lambda _: web.Response(text="1", headers={"ETag": '"é"'}),
+        "the ETag of the answer is longer than 100 characters, or not ASCII",
+    ),
+    "an ETag that is too long to go back whole": (
+        lambda _: web.Response(text="1", headers={"ETag": f'"{"x" * 100}"'}),
+        "the ETag of the answer is longer than 100 characters, or not ASCII",
+    ),
     "compressed": (lambda _: web.Response(text="1", headers={"Content-Encoding": "gzip"}), "a compressed answer"),
 }
 

@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> Path:
         pytest.param("{}/none", "{}/none is not there; a relative path is one from where the controller", id="no file"),
         pytest.param("./none", "./none is not there; a relative path is one", id="no file, by a relative path"),
         pytest.param("{}/text", "{}/text is not executable; chmod +x", id="a file without the right to run it"),
+        pytest.param("{}", "{} is a folder; write the path of the program in it", id="a folder"),
         pytest.param("none", "none is not in PATH; write its path, or install it", id="a word that PATH does not have"),
     ],
 )
@@ -50,6 +51,13 @@ def test_every_variable_that_is_not_set_is_told_with_its_place(folder: Path) -> 
     assert found == [((*PLACE, "environment", 1), "NONE is not set; set it, or leave it out")]
     found = problems({"url": "https://h", "bearer": "TOKEN"}, TOKEN=" ")
     assert found == [((*PLACE, "bearer"), "TOKEN is not set; set it to the token")]
+
+
+@pytest.mark.parametrize("token", ["one\ntwo", "tökén", "a\x7fb"], ids=ascii)
+def test_a_token_that_no_header_can_carry_is_told_at_the_start_without_it(token: str) -> None:
+    ((place, text),) = problems({"url": "https://h", "bearer": "TOKEN"}, TOKEN=token)
+    assert place == (*PLACE, "bearer")
+    assert text == "TOKEN holds a line break or a letter that no header can carry; set it to the token alone"
 
 
 def test_what_workers_on_other_platforms_have_is_not_looked_at() -> None:
