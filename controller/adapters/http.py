@@ -39,4 +39,12 @@ def user_agent() -> str:
         return "worker-autoscaler"
 
 
-__all__ = ["httpx", "user_agent"]
+def can_be_called(address: str) -> bool:
+    """Whether httpx takes the address; it knows IDNA's rules for a host name, which urllib does not."""
+    try:
+        return bool(httpx.URL(address).host)
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+
+
+__all__ = ["can_be_called", "httpx", "user_agent"]

@@ -37,8 +37,16 @@ def problems(policy: Policy, environment: Mapping[str, str]) -> Iterator[tuple[P
         for index, variable in enumerate(given.environment):
             if variable not in environment:
                 yield (*place, "environment", index), f"{variable} is not set; set it, or leave it out"
+        if given.url is not None and not _can_be_called(given.url):
+            yield (*place, "url"), "has a host name that does not exist; correct it"
         if given.bearer is not None and (problem := _no_token(given.bearer, environment)):
             yield (*place, "bearer"), problem
+
+
+def _can_be_called(url: str) -> bool:
+    from controller.adapters.http import can_be_called  # noqa: PLC0415  # 10 MB that programs do not need
+
+    return can_be_called(url)
 
 
 def _no_token(variable: str, environment: Mapping[str, str]) -> str | None:

@@ -60,6 +60,13 @@ def test_a_token_that_no_header_can_carry_is_told_at_the_start_without_it(token:
     assert text == "TOKEN holds a line break or a letter that no header can carry; set it to the token alone"
 
 
+@pytest.mark.parametrize("host", ["xn--", "xn--a.com", "☃.com"], ids=ascii)
+def test_a_host_name_that_breaks_the_client_is_told_at_the_start(host: str) -> None:
+    found = problems({"url": f"https://{host}/x"})
+    assert found == [((*PLACE, "url"), "has a host name that does not exist; correct it")]
+    assert problems({"url": "https://bücher.example:8080/x"}) == []
+
+
 def test_what_workers_on_other_platforms_have_is_not_looked_at() -> None:
     policy = Policy.model_validate({"workers": {"w": {**WORKER, "service": "x"}}})
     assert list(COMMAND.problems(policy, {})) == []
