@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
 from typing import Any
@@ -17,8 +18,8 @@ _KEEP_S = 60.0
 """Idle connections are kept for longer than an interval, so that a cycle started by NOTIFY need not open one."""
 _REQUEST_BEGINS = frozenset({"http11.send_request_headers.started", "http2.send_request_headers.started"})
 """httpcore's events right before a request's first byte, when DNS lookup, connect and TLS handshake are done."""
-_MOST_PIECES = 10_000
-"""Chunks of an answer: each chunk costs more time than the bytes in it."""
+_MOST_PIECES, _SHORT_PIECE = 10_000, 100
+"""Chunks of an answer whose mean is below that number of bytes: each chunk costs more time than the bytes in it."""
 
 
 class LastCheck:
@@ -82,19 +83,36 @@ class TooLargeError(Exception):
     """An answer has more than the allowed bytes; the rest was not read."""
 
 
-async def read_body(response: httpx.Response, most: int) -> bytes:
-    """The body as it came over the line. It is never decompressed: request it with `Accept-Encoding: identity`.
+async def read_body(response: httpx.Response, most: int, *, unpacks: bool = False) -> bytes:
+    """The body, of at most `most` bytes. Unless it unpacks, request it with `Accept-Encoding: identity`.
+
+    unpacks: takes gzip, once; request it with `Accept-Encoding: gzip`. httpx would unpack any number of layers, each
+    piece as a whole: a few kB in three layers become gigabytes before their size is known.
 
     Raises:
-        TooLargeError: it has more than `most` bytes, or is compressed, so that its size is unknown.
+        TooLargeError: it has more than `most` bytes, or is compressed in a way that is not taken, so that its size is
+            unknown.
+        httpx.DecodingError: it is not gzip, or ends too early.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in {"", "identity"}:
+    packed = unpacks and encoding in {"gzip", "x-gzip"}
+    if not packed and encoding not in {"", "identity"}:
         raise TooLargeError("a compressed answer")
-    body, pieces = bytearray(), 0
+    unpacked = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    body, pieces, taken = bytearray(), 0, 0
     async for piece in response.aiter_raw():
-        body += piece
+        body += _unpacked(unpacked, piece, most + 1 - len(body)) if packed else piece
         pieces += 1
-        if len(body) > most or pieces > _MOST_PIECES:
+        taken += len(piece)
+        if len(body) > most or (pieces > _MOST_PIECES and taken < pieces * _SHORT_PIECE):
             raise TooLargeError(f"more than {most:,} bytes")
+    if packed and not unpacked.eof:
+        raise httpx.DecodingError("the answer ends too early")
     return bytes(body)
+
+
+def _unpacked(unpacked: zlib._Decompress, piece: bytes, most: int) -> bytes:
+    try:
+        return unpacked.decompress(piece, most)
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from None

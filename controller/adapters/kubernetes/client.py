@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 from controller.adapters.http import httpx, user_agent
 from controller.adapters.kubernetes import SOURCE
 from controller.adapters.kubernetes.access import Credentials, KubernetesAccess
-from controller.adapters.sending import LastCheck, NoCookies, own_transport
+from controller.adapters.sending import LastCheck, NoCookies, TooLargeError, own_transport, read_body
 from controller.core.model import Change
 from controller.core.ports import Clock, LeaseLost, NotSent, Outdated, Refused, Unavailable
 from controller.core.text import bounds
@@ -28,7 +28,7 @@ from controller.core.units import in_words
 LONGEST_S = 8.0
 """Of one reading; a list of 1,000 Deployments takes a second."""
 MOST_BYTES = 64_000_000
-"""Of an answer, decompressed. A Deployment has 3 to 8 kB, so this is a namespace with about 8,000 of them."""
+"""Of an answer, unpacked. A Deployment has 3 to 8 kB, so this is a namespace with about 8,000 of them."""
 _CONNECT_S = 2.0
 _WAIT_S = 1.0
 """After HTTP 429 without a Retry-After in seconds."""
@@ -68,7 +68,7 @@ class KubernetesClient:
         verify = trust(access) if transport is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(LONGEST_S, connect=_CONNECT_S),
-            headers={"User-Agent": user_agent(), "Accept": "application/json"},
+            headers={"User-Agent": user_agent(), "Accept": "application/json", "Accept-Encoding": "gzip"},
             cookies=NoCookies(),
             verify=verify,
             transport=transport or own_transport(timeout_s, verify),
@@ -174,12 +174,10 @@ class KubernetesClient:
         headers = {**await self._credentials.headers(), **more.pop("headers", {})}
         try:
             async with self._http.stream(method, f"{self._server}{path}", headers=headers, **more) as response:
-                body = bytearray()
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    if len(body) > MOST_BYTES:
-                        raise Unavailable(SOURCE, f"answered {method} {path} with more than {MOST_BYTES:,} bytes")
+                body = await read_body(response, MOST_BYTES, unpacks=True)
                 status, retry_after = response.status_code, response.headers.get("retry-after", "")
+        except TooLargeError as error:
+            raise Unavailable(SOURCE, f"answered {method} {path} with {error}; the rest was not read") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(
                 SOURCE, f"cannot be reached ({type(error).__name__}); check the server and its certificate"
@@ -245,9 +243,9 @@ def trust(access: KubernetesAccess) -> ssl.SSLContext:
     return context
 
 
-def _object(body: bytearray) -> dict[str, Any] | None:
+def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        found = from_json(bytes(body))
+        found = from_json(body)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
