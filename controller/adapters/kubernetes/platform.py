@@ -94,9 +94,9 @@ class KubernetesPlatform:
             scale = await self.client.patch(f"{path}/scale", body, change)
         except Outdated as outdated:
             raise Outdated(SOURCE, f"{target.words}: {outdated.text}; the next cycle decides again") from None
-        shown = scale.get("spec", {}).get("replicas", 0)
+        shown = reading.count_of_scale(scale)
         if shown != change.after:
-            raise Unavailable(SOURCE, f"answered with {shown!r} replicas of {target.words}, not {change.after}")
+            raise Unavailable(SOURCE, f"answered with {shown} replicas of {target.words}, not {change.after}")
         return Receipt.ACCEPTED
 
     async def _objects(self, namespace: str, resource: str, targets: Mapping[str, KubernetesTarget]) -> _Objects:
@@ -170,7 +170,7 @@ def _scale_pods(found: dict[str, Any], every: Iterable[dict[str, Any]] | None) -
     """None where the Scale names no selector: then its own count is all that is known."""
     status = found.get("status")
     selector = status.get("selector") if isinstance(status, dict) else None
-    return None if every is None or not selector else reading.pods_of(selector, every)
+    return reading.pods_of(selector, every) if isinstance(selector, str) and selector and every is not None else None
 
 
 def _selector(found: dict[str, Any]) -> object:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from controller.adapters.kubernetes import SOURCE
 from controller.core.model import Instances, PlatformWords, Replicas, ServiceState, UnderWay
@@ -64,7 +64,7 @@ def of_object(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | N
     Raises:
         Unavailable: it is not understood, or is being deleted.
     """
-    meta, spec, status = (_part(found, name) for name in ("metadata", "spec", "status"))
+    meta, spec, status = _sections(found)
     if meta.get("deletionTimestamp"):
         raise Unavailable(SOURCE, f"is deleting {target.words}")
     configured = _count(spec, "replicas", 1)
@@ -87,8 +87,8 @@ def of_object(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | N
 
 def of_scale(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | None) -> Replicas:
     """A Scale. Raises Unavailable: it is not understood."""
-    meta, spec, status = (_part(found, name) for name in ("metadata", "spec", "status"))
-    configured, every = _count(spec, "replicas", 0), _count(status, "replicas", 0)
+    meta, _, status = _sections(found)
+    configured, every = count_of_scale(found), _count(status, "replicas", 0)
     return _replicas(
         target,
         meta,
@@ -103,6 +103,11 @@ def of_scale(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | No
     )
 
 
+def count_of_scale(found: Mapping[str, Any]) -> int:
+    """What a Scale asks for. Raises Unavailable: it has no spec, or no count in it."""
+    return _count(_sections(found)[1], "replicas", 0)
+
+
 def needs_pods(found: Mapping[str, Any]) -> bool:
     """Whether an object's pods have to be looked at: fewer are ready than are wanted, or some are going."""
     spec, status = _part(found, "spec"), _part(found, "status")
@@ -111,17 +116,17 @@ def needs_pods(found: Mapping[str, Any]) -> bool:
 
 def matches(selector: object, labels: Mapping[str, Any]) -> bool:
     """Of a LabelSelector of an object, or of its text in a Scale. An empty one selects nothing here."""
-    wants = list(_of_text(selector) if isinstance(selector, str) else _of_object(selector))
-    return bool(wants) and all(_holds(one, labels) for one in wants)
+    return _all_hold(_wants(selector), labels)
 
 
 def pods_of(selector: object, pods: Iterable[Mapping[str, Any]]) -> Pods:
     """Those that the selector selects."""
     ready = every = leaving = crashed = exited = 0
     kept = fix = ""
+    wants = _wants(selector)
     for pod in pods:
         meta, status = _part(pod, "metadata"), _part(pod, "status")
-        if not matches(selector, _part(meta, "labels")) or status.get("phase") in {"Succeeded", "Failed"}:
+        if not _all_hold(wants, _part(meta, "labels")) or status.get("phase") in {"Succeeded", "Failed"}:
             continue
         if meta.get("deletionTimestamp"):
             leaving += 1
@@ -217,7 +222,9 @@ def _replicas(
     coming: UnderWay | None,
     revision: str,
 ) -> Replicas:
-    version, uid = meta.get("resourceVersion"), meta.get("uid")
+    version, uid, name = meta.get("resourceVersion"), meta.get("uid"), meta.get("name")
+    if name != target.name:
+        raise Unavailable(SOURCE, f"answered with another object than {target.words}")
     if not isinstance(version, str) or not version:
         raise Unavailable(SOURCE, f"shows no resourceVersion of {target.words}")
     seen = pods or Pods()
@@ -317,6 +324,14 @@ def _keeps(status: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
+def _wants(selector: object) -> list[_Wants]:
+    return list(_of_text(selector) if isinstance(selector, str) else _of_object(selector))
+
+
+def _all_hold(wants: Sequence[_Wants], labels: Mapping[str, Any]) -> bool:
+    return bool(wants) and all(_holds(one, labels) for one in wants)
+
+
 def _of_text(selector: str) -> Iterator[_Wants]:
     for sign, key, equals, value, operator, values in _REQUIREMENT.findall(selector[: bounds.MESSAGE]):
         if operator:
@@ -345,6 +360,19 @@ def _holds(wants: _Wants, labels: Mapping[str, Any]) -> bool:
     if wants.operator == "absent":
         return value is None
     return (value in wants.values) is (wants.operator == "in")
+
+
+def _sections(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """metadata, spec and status. The API writes a spec even if it is empty; only a status may be missing.
+
+    Raises:
+        Unavailable: one is missing or no object: that is no zero, but an answer that nobody understands.
+    """
+    each = found.get("metadata"), found.get("spec"), found.get("status") or {}
+    for name, one in zip(("metadata", "spec", "status"), each, strict=True):
+        if not isinstance(one, dict):
+            raise Unavailable(SOURCE, f"answered in an unknown format: {name} is no object")
+    return cast("tuple[dict[str, Any], dict[str, Any], dict[str, Any]]", each)
 
 
 def _part(value: Mapping[str, Any], name: str) -> dict[str, Any]:
