@@ -41,7 +41,7 @@ from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
 from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget, SwarmTarget
-from controller.policy.types import Quantity, Share, is_near
+from controller.policy.types import Quantity, Share, is_near, web_address
 
 __all__ = [
     "ARMS",
@@ -99,6 +99,7 @@ __all__ = [
     "split_name",
     "target_names",
     "unknown_preset",
+    "web_address",
     "with_presets",
     "zone_of",
 ]

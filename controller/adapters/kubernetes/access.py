@@ -11,9 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
+from controller.adapters import process
 from controller.adapters.kubernetes import SOURCE
-from controller.core.ports import Clock, Unavailable
+from controller.core.ports import Clock, NotSent
 from controller.core.text import bounds
+from controller.core.text.masking import Masker
 
 _REREAD_S = 60.0
 """A service account's token is replaced by the kubelet well before it expires; client-go reads it again as often."""
@@ -61,83 +65,91 @@ class Credentials:
 
     def __init__(self, access: KubernetesAccess, clock: Clock) -> None:
         self._access, self._clock = access, clock
-        self._token = access.token
+        self._reading = asyncio.Lock()
         self._until = 0.0
+        self._take(access.token)
 
-    def expire(self) -> None:
-        """The API did not take the token: it is read again before the next request."""
-        self._until = 0.0
+    def expire(self, headers: Mapping[str, str]) -> None:
+        """The API did not take these headers: unless it is another one by now, the token is read again."""
+        if headers == self._headers:
+            self._until = 0.0
 
-    async def headers(self) -> dict[str, str]:
-        """Raises Unavailable: the token cannot be had."""
-        if self._clock.monotonic() >= self._until:
-            if self._access.token_file is not None:
-                self._token = _of_file(self._access.token_file)
-                self._until = self._clock.monotonic() + _REREAD_S
-            elif self._access.plugin is not None:
-                self._token, expires = await _of_plugin(self._access.plugin)
-                self._until = self._clock.monotonic() + _lasts_s(expires, self._clock.wall())
-        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+    def clean(self, text: str) -> str:
+        """Without the token: the API may repeat what it does not take."""
+        return self._mask.text(text)
+
+    async def headers(self) -> Mapping[str, str]:
+        """Raises NotSent: the token cannot be had."""
+        if self._is_old:
+            async with self._reading:  # requests that wait together start one plug-in
+                if self._is_old:
+                    await self._read()
+        return self._headers
+
+    @property
+    def _is_old(self) -> bool:
+        return self._clock.monotonic() >= self._until
+
+    async def _read(self) -> None:
+        if self._access.token_file is not None:
+            self._take(_of_file(self._access.token_file))
+            self._until = self._clock.monotonic() + _REREAD_S
+        elif self._access.plugin is not None:
+            token, expires = await _of_plugin(self._access.plugin)
+            self._take(token)
+            self._until = self._clock.monotonic() + _lasts_s(expires, self._clock.wall())
+
+    def _take(self, token: str) -> None:
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._mask = Masker([token])
 
 
 def _of_file(path: Path) -> str:
     try:
         token = path.read_text(encoding="ascii")[:_MOST_BYTES].strip()
     except (OSError, UnicodeError) as error:
-        raise Unavailable(SOURCE, f"cannot be asked: {path} cannot be read ({type(error).__name__})") from None
+        raise NotSent(SOURCE, f"cannot be asked: {path} cannot be read ({type(error).__name__})") from None
     return _usable(token, str(path))
 
 
 def _usable(token: str, whose: str) -> str:
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise Unavailable(SOURCE, f"cannot be asked: {whose} holds no token")
+    if not is_token(token):
+        raise NotSent(SOURCE, f"cannot be asked: {whose} holds no token")
     return token
+
+
+def is_token(text: str) -> bool:
+    """Whether a header can carry it."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 async def _of_plugin(plugin: Plugin) -> tuple[str, object]:
     """The token, and when it expires, as the plug-in says it."""
     info = json.dumps({"apiVersion": plugin.version, "kind": "ExecCredential", "spec": {"interactive": False}})
+    variables = {**os.environ, **plugin.environment, "KUBERNETES_EXEC_INFO": info}
+    argv = [plugin.command, *plugin.arguments]
     named = bounds.cut(plugin.command, bounds.NAME)
     try:
-        process = await asyncio.create_subprocess_exec(
-            plugin.command,
-            *plugin.arguments,
-            env={**os.environ, **plugin.environment, "KUBERNETES_EXEC_INFO": info},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        ended = await process.run(argv, variables, b"", timeout_s=_PLUGIN_S, most_bytes=_MOST_BYTES)
     except (OSError, ValueError) as error:
-        raise Unavailable(SOURCE, f"cannot be asked: {named} cannot be started ({type(error).__name__})") from None
-    try:
-        async with asyncio.timeout(_PLUGIN_S):
-            assert process.stdout is not None
-            printed = await _read(process.stdout)
-            code = await process.wait()
-    except TimeoutError:
-        raise Unavailable(SOURCE, f"cannot be asked: {named} gave no token within {_PLUGIN_S:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-    status = _status_of(printed) if code == 0 else {}
+        raise NotSent(SOURCE, f"cannot be asked: {named} cannot be started ({type(error).__name__})") from None
+    except process.TimedOutError:
+        raise NotSent(
+            SOURCE, f"cannot be asked: {named} did not end and close its output in {_PLUGIN_S:.0f} s"
+        ) from None
+    except process.TooMuchOutputError:
+        raise NotSent(SOURCE, f"cannot be asked: {named} wrote more than {_MOST_BYTES:,} bytes") from None
+    status = _status_of(ended.said) if ended.code == 0 else {}
     token = status.get("token")
     if not isinstance(token, str):
         gave = "a certificate, which is not supported" if "clientCertificateData" in status else "no token"
-        raise Unavailable(SOURCE, f"cannot be asked: {named} ended with code {code} and gave {gave}")
+        raise NotSent(SOURCE, f"cannot be asked: {named} ended with code {ended.code} and gave {gave}")
     return _usable(token, named), status.get("expirationTimestamp")
-
-
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    """To its end: a program may print what it has to say in several parts."""
-    printed = bytearray()
-    while len(printed) < _MOST_BYTES and (piece := await stream.read(_MOST_BYTES)):
-        printed += piece
-    return bytes(printed)
 
 
 def _status_of(printed: bytes) -> dict[str, Any]:
     try:
-        status = json.loads(printed)["status"]
+        status = from_json(printed)["status"]
     except (ValueError, KeyError, TypeError):
         return {}
     return status if isinstance(status, dict) else {}
@@ -147,6 +159,6 @@ def _lasts_s(expires: object, now: float) -> float:
     """Seconds for which a token is used."""
     try:
         at = datetime.fromisoformat(str(expires)).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return _REREAD_S
     return max(1.0, at - now - _EARLY_S)

@@ -11,7 +11,7 @@ import os
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -89,25 +89,27 @@ class KubernetesClient:
         Raises:
             Unavailable: it could not be read. Missing, Forbidden: the API said so.
         """
+        headers = await self._credentials.headers()
         try:
-            return await self._read(path, query)
+            return await self._read(path, query, headers)
         except _Expired:
-            self._credentials.expire()
-            return await self._read(path, query)
+            self._credentials.expire(headers)
+            return await self._read(path, query, await self._credentials.headers())
 
-    async def _read(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    async def _read(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
         self._wait_if_told()
         try:
             async with asyncio.timeout(LONGEST_S):
-                return await self._send("GET", path, params=query)
+                return await self._send("GET", path, params=query, headers=headers)
         except TimeoutError:
             raise Unavailable(SOURCE, f"did not answer GET {path} within {in_words(LONGEST_S)}") from None
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Asks a question that only a POST can, such as SelfSubjectAccessReview; it changes nothing."""
+        headers = await self._credentials.headers()
         try:
             async with asyncio.timeout(LONGEST_S):
-                return await self._send("POST", path, json=body)
+                return await self._send("POST", path, json=body, headers=headers)
         except TimeoutError:
             raise Unavailable(SOURCE, f"did not answer POST {path} within {in_words(LONGEST_S)}") from None
 
@@ -120,6 +122,7 @@ class KubernetesClient:
             Unavailable: it is unknown whether it happened.
         """
         self._wait_if_told()
+        headers = await self._credentials.headers()
         check = LastCheck(f"PATCH {path}", lambda: self._may_change(change.epoch))
         check.now()
         timeout_s = self._timeout_s
@@ -129,12 +132,12 @@ class KubernetesClient:
                     "PATCH",
                     path,
                     content=to_json(body),
-                    headers={"Content-Type": _MERGE},
+                    headers={**headers, "Content-Type": _MERGE},
                     timeout=httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)),
                     extensions={"trace": check},
                 )
         except _Expired:
-            self._credentials.expire()
+            self._credentials.expire(headers)
             raise
         except TimeoutError:
             unavailable = Unavailable(SOURCE, f"did not answer PATCH {path} within {in_words(timeout_s)}")
@@ -171,9 +174,8 @@ class KubernetesClient:
         return found
 
     async def _exchange(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        headers = {**await self._credentials.headers(), **more.pop("headers", {})}
         try:
-            async with self._http.stream(method, f"{self._server}{path}", headers=headers, **more) as response:
+            async with self._http.stream(method, f"{self._server}{path}", **more) as response:
                 body = await read_body(response, MOST_BYTES, unpacks=True)
                 status, retry_after = response.status_code, response.headers.get("retry-after", "")
         except TooLargeError as error:
@@ -193,8 +195,12 @@ class KubernetesClient:
 
     def _failure(self, what: str, status: int, retry_after: str, found: dict[str, Any]) -> Unavailable:
         said = found.get("message")
-        message = self._clean(_printable(said)) if isinstance(said, str) else ""
+        message = self._clean(self._credentials.clean(_printable(said))) if isinstance(said, str) else ""
         words = f"answered {what} with HTTP {status}{f': {message}' if message else ''}"
+        if status < httpx.codes.MULTIPLE_CHOICES:
+            return Unavailable(SOURCE, f"answered {what} with HTTP {status}, but with no JSON object")
+        if httpx.codes.is_redirect(status):
+            return Unavailable(SOURCE, f"{words}, a redirect, which is not followed; write the API's own address")
         if status == httpx.codes.UNAUTHORIZED:
             return _Expired(SOURCE, f"{words}; check the token or the certificate")
         if status == httpx.codes.FORBIDDEN:

@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from controller.adapters.kubernetes.access import KubernetesAccess, Plugin
+from controller.adapters.kubernetes.access import KubernetesAccess, Plugin, is_token
+from controller.config.foreign_yaml import MOST_BYTES, NotReadableError, documents
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
+from controller.core.text.escaping import visible
+from controller.policy import web_address
 
-_MOST_BYTES = 4_000_000
 _NOT_SUPPORTED = {
     "auth-provider": "write an exec plug-in or a token",
     "username": "Kubernetes has no passwords since 1.19; write a token or a certificate",
     "password": "Kubernetes has no passwords since 1.19; write a token or a certificate",
     "as": "bind the rights to the user itself",
     "as-groups": "bind the rights to the user itself",
+    "as-uid": "bind the rights to the user itself",
+    "as-user-extra": "bind the rights to the user itself",
     "proxy-url": "set HTTPS_PROXY",
     "tls-server-name": "use the name that is in the certificate as the server's",
 }
@@ -30,16 +33,18 @@ def read_kubeconfig(named: str) -> KubernetesAccess:
     """Raises ConfigurationError."""
     if os.pathsep in named:
         raise _refused("names several files; write one (`kubectl config view --flatten` merges them)")
-    path = Path(named).expanduser()
     try:
-        text = path.read_bytes()[: _MOST_BYTES + 1]
-        config = yaml.safe_load(text) if len(text) <= _MOST_BYTES else None
-    except OSError as error:
-        raise _refused(
-            f"{named} cannot be read ({type(error).__name__}); write the path of a kubeconfig file"
-        ) from None
-    except (yaml.YAMLError, UnicodeError, RecursionError):
-        config = None
+        path = Path(named).expanduser()
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of a user who does not exist
+        words = f"{named} cannot be read ({type(error).__name__}); write the path of a kubeconfig file"
+        raise _refused(words) from None
+    try:
+        found = documents(text)
+    except NotReadableError as error:
+        raise _refused(f"{named} is not a kubeconfig file: it {error}") from None
+    config = found[0] if len(found) == 1 else None
     if not isinstance(config, dict):
         raise _refused(f"{named} is not a kubeconfig file")
     name = config.get("current-context")
@@ -54,20 +59,25 @@ def read_kubeconfig(named: str) -> KubernetesAccess:
 
 def _access(folder: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> KubernetesAccess:
     server = cluster.get("server")
-    if not isinstance(server, str) or not server.startswith(("https://", "http://")):
-        raise _refused("the cluster's server must be an https:// or http:// address")
+    parts = web_address(server) if isinstance(server, str) else None
+    if parts is None or "@" in parts.netloc or parts.query or parts.fragment:
+        raise _refused("the cluster's server must be an https:// or http:// address, without user, query or fragment")
     certificate = _pem(folder, user, "client-certificate"), _pem(folder, user, "client-key")
     if any(certificate) and not all(certificate):
         raise _refused("has one of client-certificate and client-key; write both, or neither")
-    token_file = user.get("tokenFile")
+    token_file, token = user.get("tokenFile"), user.get("token")
+    if token_file and not isinstance(token_file, str):
+        raise _refused("tokenFile is no path")
+    if token and not token_file and not (isinstance(token, str) and is_token(token)):
+        raise _refused("token holds a blank, a line break or a letter that no header can carry; write it in quotes")
     return KubernetesAccess(
-        server.rstrip("/"),
+        str(server).rstrip("/"),
         ca=_pem(folder, cluster, "certificate-authority"),
         verifies=cluster.get("insecure-skip-tls-verify") is not True,
-        token="" if token_file else str(user.get("token") or ""),
-        token_file=folder / str(token_file) if token_file else None,
+        token="" if token_file else token or "",
+        token_file=folder / token_file if token_file else None,
         certificate=certificate if all(certificate) else None,
-        plugin=_plugin(user.get("exec")),
+        plugin=_plugin(folder, user.get("exec")),
     )
 
 
@@ -77,20 +87,27 @@ def _pem(folder: Path, part: Mapping[str, Any], key: str) -> str:
     try:
         if data:
             return base64.b64decode(str(data), validate=True).decode("ascii")
-        return (folder / str(file)).read_text(encoding="ascii")[:_MOST_BYTES] if file else ""
+        return (folder / str(file)).read_text(encoding="ascii")[:MOST_BYTES] if file else ""
     except (OSError, binascii.Error, UnicodeError) as error:
         raise _refused(f"{key} cannot be read ({type(error).__name__}); it must be in PEM") from None
 
 
-def _plugin(given: object) -> Plugin | None:
+def _plugin(folder: Path, given: object) -> Plugin | None:
     if not given:
         return None
-    if not isinstance(given, dict) or not isinstance(given.get("command"), str):
+    command = given.get("command") if isinstance(given, dict) else None
+    if not isinstance(given, dict) or not isinstance(command, str) or not command:
         raise _refused("exec names no command; write it, or a token")
-    pairs = [one for one in given.get("env") or () if isinstance(one, dict)]
-    environment = {str(one.get("name")): str(one.get("value")) for one in pairs}
+    arguments, pairs = given.get("args") or [], given.get("env") or []
+    if not isinstance(arguments, list) or any(isinstance(one, dict | list) for one in arguments):
+        raise _refused("exec has args that are no list of texts; write args: [--name, value]")
+    if not isinstance(pairs, list) or not all(isinstance(one, dict) and one.get("name") for one in pairs):
+        raise _refused("exec has an env that is no list of names and values; write env: [{name: A, value: b}]")
+    # As kubectl does it: only a word without a slash is looked for in PATH.
+    program = str(folder / command) if "/" in command else command
     version = str(given.get("apiVersion") or "client.authentication.k8s.io/v1")
-    return Plugin(given["command"], tuple(map(str, given.get("args") or ())), environment, version)
+    environment = {str(one["name"]): str(one.get("value", "")) for one in pairs}
+    return Plugin(program, tuple(map(str, arguments)), environment, version)
 
 
 def _entry(config: Mapping[str, Any], lists: str, name: object, kind: str, fix: str) -> dict[str, Any]:
@@ -99,7 +116,7 @@ def _entry(config: Mapping[str, Any], lists: str, name: object, kind: str, fix: 
         if isinstance(one, dict) and one.get("name") == name and isinstance(one.get(kind), dict):
             found: dict[str, Any] = one[kind]
             return found
-    raise _refused(f"has no {kind} {name!r}; {fix}")
+    raise _refused(f"has no {kind} {visible(bounds.cut(repr(name), bounds.VALUE))}; {fix}")
 
 
 def _refused(words: str) -> ConfigurationError:

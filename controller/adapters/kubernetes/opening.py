@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from controller.adapters.http import httpx
+from controller.adapters.http import can_be_called, httpx
 from controller.adapters.kubernetes.access import KubernetesAccess
 from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.platform import KubernetesPlatform
@@ -13,8 +13,10 @@ from controller.core.problems import ConfigurationError, Problem
 
 
 def open_kubernetes(opening: Opening) -> KubernetesPlatform:
-    """Raises ConfigurationError: the CA or a certificate cannot be used."""
+    """Raises ConfigurationError: the address, the CA or a certificate cannot be used."""
     access = cast("KubernetesAccess", opening.access)
+    if not can_be_called(access.server):
+        raise ConfigurationError([Problem("KUBECONFIG", "the cluster's server has a host name that does not exist")])
     try:
         client = KubernetesClient(
             access,

@@ -12,6 +12,7 @@ from controller.config.platform import PlatformSettings, change_timeout
 from controller.config.variables import EnvironmentVariable
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text.references import References
+from controller.policy import web_address
 
 if TYPE_CHECKING:
     from controller.adapters.kubernetes.access import KubernetesAccess
@@ -62,8 +63,10 @@ def load_kubernetes(environment: Mapping[str, str]) -> KubernetesAccess:
         raise ConfigurationError([Problem(str(ACCOUNT), words)])
     from controller.adapters.kubernetes.access import KubernetesAccess  # noqa: PLC0415  # most processes have no cluster
 
-    shown = f"[{host}]" if ":" in host else host
-    return KubernetesAccess(f"https://{shown}:{port}", ca_file=ACCOUNT / "ca.crt", token_file=ACCOUNT / "token")
+    server = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+    if web_address(server) is None:
+        raise ConfigurationError([Problem("KUBERNETES_SERVICE_HOST", f"makes no address with its port: {server}")])
+    return KubernetesAccess(server, ca_file=ACCOUNT / "ca.crt", token_file=ACCOUNT / "token")
 
 
 def kubernetes_warnings(environment: Mapping[str, str]) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from pydantic_core import from_json
 
 from controller.adapters.http import httpx, user_agent
-from controller.adapters.sending import LastCheck, TooLargeError, read_body, result_of
+from controller.adapters.sending import LastCheck, NoCookies, TooLargeError, read_body, result_of
 from controller.adapters.swarm import SOURCE
 from controller.adapters.swarm.settings import CERTIFICATES, SwarmSettings
 from controller.core.model import Change
@@ -63,6 +63,7 @@ class SwarmClient:
                 limits=httpx.Limits(keepalive_expiry=_KEEP_S, max_connections=10),
             ),
             headers={"User-Agent": user_agent(), "Accept-Encoding": "identity"},
+            cookies=NoCookies(),
             timeout=httpx.Timeout(LONGEST_S, connect=_LONGEST_CONNECT_S),
             trust_env=False,  # an Engine is in our own network; a proxy on the way would only break it
         )

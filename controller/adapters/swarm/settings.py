@@ -113,7 +113,11 @@ def _socket(reader: EnvironmentReader, path: str) -> SwarmSettings:
 
 def _certificates(reader: EnvironmentReader) -> Path:
     """The folder with the three files. Without them, TLS would reach an Engine and be refused by it."""
-    folder = Path(reader.get("DOCKER_CERT_PATH") or "~/.docker").expanduser()
+    written = Path(reader.get("DOCKER_CERT_PATH") or "~/.docker")
+    try:
+        folder = written.expanduser()
+    except RuntimeError:  # ~ of a user who does not exist
+        folder = written
     missing = [one for one in CERTIFICATES if not os.access(folder / one, os.R_OK)]
     if missing:
         reader.refuse(

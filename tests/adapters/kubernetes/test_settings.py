@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from controller.adapters.clock import SystemClock
 from controller.adapters.kubernetes import settings
 from controller.adapters.kubernetes.access import Credentials, KubernetesAccess, Plugin
 from controller.adapters.kubernetes.settings import kubernetes_warnings, load_kubernetes
-from controller.core.ports import Unavailable
+from controller.core.ports import NotSent
 from controller.core.problems import ConfigurationError
 from tests.support.scene import LaterClock
 
@@ -69,6 +71,17 @@ def test_a_kubeconfig_with_a_token_is_read_and_its_secret_is_known(tmp_path: Pat
         ({"client-certificate-data": "Zm9v"}, CLUSTER, "one of client-certificate and client-key"),
         ({"client-key-data": "!"}, CLUSTER, "client-key cannot be read"),
         ({"exec": {"args": []}}, CLUSTER, "exec names no command"),
+        ({"exec": {"command": "aws", "args": "eks"}}, CLUSTER, "exec has args that are no list of texts"),
+        ({"exec": {"command": "aws", "args": 5}}, CLUSTER, "exec has args that are no list of texts"),
+        ({"exec": {"command": "aws", "env": {"A": "b"}}}, CLUSTER, "exec has an env that is no list"),
+        ({"exec": {"command": "aws", "env": 5}}, CLUSTER, "exec has an env that is no list"),
+        ({"token": "tökén"}, CLUSTER, "token holds a blank, a line break or a letter"),
+        ({"token": {"a": "b"}}, CLUSTER, "token holds a blank, a line break or a letter"),
+        ({"tokenFile": ["a"]}, CLUSTER, "tokenFile is no path"),
+        ({}, {"server": "https://cluster.test:99999"}, "must be an https:// or http:// address"),
+        ({}, {"server": "https://[::1"}, "must be an https:// or http:// address"),
+        ({}, {"server": "https://"}, "must be an https:// or http:// address"),
+        ({}, {"server": "https://user:word@cluster.test"}, "without user, query or fragment"),
         ({}, {"server": "cluster.test"}, "must be an https:// or http:// address"),
         ({}, {**CLUSTER, "proxy-url": "http://p"}, "set HTTPS_PROXY"),
     ],
@@ -87,6 +100,44 @@ def test_a_context_that_is_not_there_and_a_file_that_is_none_are_said(tmp_path: 
     assert "names several files" in refused({"KUBECONFIG": "/a:/b"})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 2024-13-45",
+        f"a: {'9' * 5000}",
+        "a: !!int x",
+        "a: !!bool x",
+        "a: !!timestamp x",
+        "&a [*a]",
+        "[" * 5000,
+        "a\0",
+    ],
+    ids=lambda text: ascii(text[:16]),
+)
+def test_a_file_that_breaks_the_reader_of_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd").write_text(text)
+    assert f"KUBECONFIG: {tmp_path / 'odd'} is not a kubeconfig file" in refused({"KUBECONFIG": str(tmp_path / "odd")})
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_refused() -> None:
+    assert "~nobody-of-that-name/config cannot be read" in refused({"KUBECONFIG": "~nobody-of-that-name/config"})
+
+
+def test_a_plugin_with_a_slash_is_looked_for_beside_the_file_as_kubectl_does(tmp_path: Path) -> None:
+    for command, found in (("bin/login", tmp_path / "bin/login"), ("login", "login"), ("/bin/login", "/bin/login")):
+        access = load_kubernetes(kubeconfig(tmp_path, {"exec": {"command": command, "args": ["--for", 5]}}))
+        assert access.plugin is not None
+        assert (access.plugin.command, access.plugin.arguments) == (str(found), ("--for", "5"))
+
+
+def test_a_service_s_port_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ACCOUNT", tmp_path)
+    for name in ("token", "ca.crt"):
+        (tmp_path / name).write_text("t")
+    linked = {"KUBERNETES_SERVICE_HOST": "c", "KUBERNETES_SERVICE_PORT": "tcp://10.0.0.1:443"}
+    assert "makes no address with its port" in refused(linked)
+
+
 def test_a_cluster_whose_certificate_is_not_checked_is_a_warning(tmp_path: Path) -> None:
     environment = kubeconfig(tmp_path, {"token": "t"}, {**CLUSTER, "insecure-skip-tls-verify": True})
     (warning,) = kubernetes_warnings(environment)
@@ -100,14 +151,16 @@ async def test_a_token_s_file_is_read_again_each_minute_or_once_it_was_refused(t
     assert await credentials.headers() == {"Authorization": "Bearer one"}
     path.write_text("two\n")
     assert await credentials.headers() == {"Authorization": "Bearer one"}
-    credentials.expire()
+    credentials.expire({"Authorization": "Bearer of an older request"})
+    assert await credentials.headers() == {"Authorization": "Bearer one"}
+    credentials.expire({"Authorization": "Bearer one"})
     assert await credentials.headers() == {"Authorization": "Bearer two"}
     path.write_text("three\n")
     gone_by = 60.0
     assert await credentials.headers() == {"Authorization": "Bearer three"}
     path.write_text("")
-    credentials.expire()
-    with pytest.raises(Unavailable, match="holds no token"):
+    credentials.expire({"Authorization": "Bearer three"})
+    with pytest.raises(NotSent, match="holds no token"):
         await credentials.headers()
 
 
@@ -116,6 +169,7 @@ async def test_a_token_s_file_is_read_again_each_minute_or_once_it_was_refused(t
     [
         ('{"status": {"token": "of-a-plugin"}}', ""),
         ("no JSON", "gave no token"),
+        ("[" * 50_000, "gave no token"),
         ('{"status": {"clientCertificateData": "x"}}', "gave a certificate, which is not supported"),
     ],
 )
@@ -124,7 +178,7 @@ async def test_an_exec_plugin_gives_the_token_or_it_is_said_that_it_did_not(prin
     plugin = Plugin(sys.executable, ("-c", code), {}, "client.authentication.k8s.io/v1")
     credentials = Credentials(KubernetesAccess("https://c", plugin=plugin), SystemClock())
     if says:
-        with pytest.raises(Unavailable, match=says):
+        with pytest.raises(NotSent, match=says):
             await credentials.headers()
     else:
         assert await credentials.headers() == {"Authorization": "Bearer of-a-plugin"}
@@ -135,3 +189,14 @@ async def test_what_an_exec_plugin_prints_in_two_parts_is_read_to_its_end() -> N
     plugin = Plugin("sh", ("-c", printed), {}, "client.authentication.k8s.io/v1")
     credentials = Credentials(KubernetesAccess("https://c", plugin=plugin), SystemClock())
     assert await credentials.headers() == {"Authorization": "Bearer of-a-plugin"}
+
+
+async def test_requests_that_need_a_token_together_start_one_plugin(tmp_path: Path) -> None:
+    runs = shlex.quote(str(tmp_path / "runs"))
+    printed = f"""echo >> {runs}; printf '{{"status": {{"token": "of-a-plugin"}}}}'"""
+    plugin = Plugin("sh", ("-c", printed), {}, "client.authentication.k8s.io/v1")
+    credentials = Credentials(KubernetesAccess("https://c", plugin=plugin), SystemClock())
+    headers = await asyncio.gather(*(credentials.headers() for _ in range(8)))
+    assert [one["Authorization"] for one in headers] == ["Bearer of-a-plugin"] * 8
+    assert (tmp_path / "runs").read_text() == "\n"
+    assert credentials.clean("refused: of-a-plugin") == "refused: •••"
