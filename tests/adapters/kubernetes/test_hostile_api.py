@@ -1,0 +1,149 @@
+"""An API, or what stands before it, that answers what no Kubernetes answers: each time a reason, and never a count."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from controller.adapters.http import httpx
+from controller.adapters.kubernetes.access import KubernetesAccess
+from controller.adapters.kubernetes.platform import KubernetesPlatform
+from controller.adapters.sending import TooLargeError, read_body
+from controller.core.model import Replicas
+from controller.core.ports import Unavailable
+from tests.contract.stages import Lead, in_cluster
+from tests.support.scene import intent_to
+
+pytestmark = pytest.mark.virtual_time
+TOKEN = "t0ken-of-the-controller"
+META = {"name": "worker", "resourceVersion": "5", "uid": "u"}
+FOUND: dict[str, Any] = {"metadata": META, "spec": {"replicas": 2}, "status": {"replicas": 2, "readyReplicas": 2}}
+Answer = Callable[[web.Request], web.Response]
+
+
+@asynccontextmanager
+async def api(answer: Answer, *targets: tuple[str, str]) -> AsyncIterator[KubernetesPlatform]:
+    """answer: to what is asked of the targets, given as resource and name; the namespace has nothing else."""
+
+    async def answered(request: web.Request) -> web.Response:
+        beside = ("horizontalpodautoscalers", "scaledobjects")
+        return web.json_response({"items": []}) if request.path.endswith(beside) else answer(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answered)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    access = KubernetesAccess(f"http://127.0.0.1:{runner.addresses[0][1]}", token=TOKEN)
+    platform = in_cluster(access, Lead(), [("default", *one) for one in targets])
+    try:
+        yield platform
+    finally:
+        await platform.close()
+        await runner.cleanup()
+
+
+async def read(answer: Answer, resource: str = "deployments.apps") -> Replicas | Unavailable:
+    key = f"kubernetes:default/{resource}/worker"
+    async with api(answer, (resource, "worker")) as platform:
+        return (await platform.observe([key]))[key]
+
+
+def says(found: object, **how: Any) -> Answer:
+    return lambda _: web.json_response(found, **how)
+
+
+def packed(times: int, **how: Any) -> Answer:
+    body = b'{"a": 1}'
+    for _ in range(times):
+        body = gzip.compress(body)
+    encoding = {"Content-Encoding": ", ".join(["gzip"] * times)}
+    return lambda _: web.Response(body=body, headers=encoding, content_type="application/json", **how)
+
+
+NO_READING: dict[str, tuple[Answer, str]] = {
+    "no spec": (says({**FOUND, "spec": None}), "spec is no object"),
+    "a spec of another type": (says({**FOUND, "spec": [2]}), "spec is no object"),
+    "a status of another type": (says({**FOUND, "status": "ready"}), "status is no object"),
+    "no metadata": (says({**FOUND, "metadata": None}), "metadata is no object"),
+    "no version": (says({**FOUND, "metadata": {"name": "worker"}}), "shows no resourceVersion"),
+    "another object": (says({**FOUND, "metadata": {**META, "name": "other"}}), "another object than deployments.apps"),
+    "a text": (says({**FOUND, "spec": {"replicas": "2"}}), "replicas is no count"),
+    "a fraction": (says({**FOUND, "spec": {"replicas": 2.5}}), "replicas is no count"),
+    "a Status with 200": (says({"kind": "Status", "metadata": {}, "status": "Failure"}), "spec is no object"),
+    "a page": (lambda _: web.Response(text="<html>"), "with HTTP 200, but with no JSON object"),
+    "a redirect": (lambda _: web.Response(status=302, headers={"Location": "/"}), "a redirect, which is not followed"),
+    "gone": (says({"message": "too old"}, status=410), "HTTP 410: too old"),
+    "packed twice": (packed(2), "with a compressed answer; the rest was not read"),
+    "packed and cut": (
+        lambda _: web.Response(body=gzip.compress(b"{}")[:-9], headers={"Content-Encoding": "gzip"}),
+        "broke off its answer",
+    ),
+    "not packed at all": (lambda _: web.Response(text="{}", headers={"Content-Encoding": "gzip"}), "broke off"),
+    "its token": (says({"message": f"{TOKEN} is not known"}, status=403), "HTTP 403: ••• is not known"),
+}
+
+
+@pytest.mark.parametrize(("answer", "why"), NO_READING.values(), ids=NO_READING)
+async def test_what_no_kubernetes_answers_is_no_reading_and_says_why(answer: Answer, why: str) -> None:
+    seen = await read(answer)
+    assert isinstance(seen, Unavailable)
+    assert why in str(seen)
+    assert TOKEN not in str(seen)
+
+
+@pytest.mark.parametrize("spec", [None, "2", [2]], ids=repr)
+async def test_a_scale_without_a_spec_is_no_zero(spec: object) -> None:
+    scale = {**FOUND, "spec": spec}
+    discovery = {"preferredVersion": {"groupVersion": "example.com/v1", "version": "v1"}}
+
+    def answer(request: web.Request) -> web.Response:
+        return web.json_response(discovery if request.path == "/apis/example.com" else scale)
+
+    seen = await read(answer, "workers.example.com")
+    assert isinstance(seen, Unavailable)
+    assert "spec is no object" in str(seen)
+
+
+@pytest.mark.parametrize(
+    "scale", [{}, {**FOUND, "spec": None}, {**FOUND, "spec": []}, {**FOUND, "spec": "3"}], ids=repr
+)
+async def test_an_answer_to_a_change_that_nobody_understands_leaves_its_outcome_unknown(scale: object) -> None:
+    key = "kubernetes:default/deployments.apps/worker"
+    async with api(
+        lambda asked: web.json_response(scale if asked.method == "PATCH" else FOUND), ("deployments.apps", "worker")
+    ) as platform:
+        seen = (await platform.observe([key]))[key]
+        assert isinstance(seen, Replicas)
+        with pytest.raises(Unavailable, match="is no object") as unknown:
+            await platform.scale(key, intent_to(0), seen)
+    assert type(unknown.value) is Unavailable
+
+
+async def test_an_answer_that_is_packed_once_is_read() -> None:
+    def answer(_: web.Request) -> web.Response:
+        found = web.json_response(FOUND)
+        found.enable_compression(web.ContentCoding.gzip)
+        return found
+
+    seen = await read(answer)
+    assert isinstance(seen, Replicas)
+    assert seen.configured == 2
+
+
+async def test_of_a_packed_answer_no_more_is_unpacked_than_may_be_read() -> None:
+    bomb = gzip.compress(b"\0" * 5_000_000)
+    response = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(bomb))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLargeError, match="more than 1,000 bytes"):
+            await read_body(response, 1_000, unpacks=True)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
