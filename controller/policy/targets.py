@@ -34,9 +34,24 @@ _WITHOUT_GROUP = "replicationcontrollers"
 """The one resource of the core group, which has no name, that can be scaled."""
 
 
+_PLURALS: Mapping[str, str] = {
+    "deployment": "deployments",
+    "deploy": "deployments",
+    "statefulset": "statefulsets",
+    "sts": "statefulsets",
+    "replicaset": "replicasets",
+    "rs": "replicasets",
+    "rollout": "rollouts",
+}
+"""Words that kubectl takes for a resource, and the API does not know."""
+
+
 def _with_group(resource: str) -> str:
     """Otherwise `deployments` and `deployments.apps` could be two workers' targets, and the one thing."""
-    if "." in resource or resource == _WITHOUT_GROUP:
+    name, _, group = resource.partition(".")
+    if group and (plural := _PLURALS.get(name)):
+        raise PydanticCustomError("word", "{text}", {"text": f"is no resource; write its plural, {plural}.{group}"})
+    if group or resource == _WITHOUT_GROUP:
         return resource
     fix = "write it as `kubectl api-resources` names it with its group, such as deployments.apps"
     raise PydanticCustomError("word", "{text}", {"text": f"has no group; {fix}"})

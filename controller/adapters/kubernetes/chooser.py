@@ -11,8 +11,7 @@ with lower ordinals. Of other resources it is unknown which pods go: they have n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from controller.adapters.kubernetes import SOURCE, reading
 from controller.adapters.kubernetes.client import KubernetesClient, Missing
@@ -29,7 +28,6 @@ BUSY = 1_000_000
 """The cost of a pod that holds a job. The highest possible is 2,147,483,647."""
 ORDERED = "statefulsets.apps"
 _PAGE = "500"
-_MOST_PAGES = 10
 _MOST_PATCHES = 200
 _AT_ONCE = 16
 _LONGEST_S = 10.0
@@ -116,20 +114,5 @@ async def _pods_of(client: KubernetesClient, resources: Resources, target: Kuber
     selector = status.get("selector") if isinstance(status, dict) else None
     if not isinstance(selector, str) or not selector:
         raise Unavailable(SOURCE, f"names no selector in the scale of {target.words}")
-    query = {"labelSelector": selector, "limit": _PAGE}
-    pods: list[reading.Pod] = []
-    for _ in range(_MOST_PAGES):
-        page = await client.get(f"/api/v1/namespaces/{target.namespace}/pods", **query)
-        pods += reading.pods_in(page, COST)
-        more = _more(page)
-        if not more:
-            return pods
-        query["continue"] = more
-    raise Unavailable(SOURCE, f"has more than {int(_PAGE) * _MOST_PAGES:,} pods of {target.words}")
-
-
-def _more(page: Mapping[str, Any]) -> str:
-    """The token of the next page; "" if this is the last."""
-    meta = page.get("metadata")
-    more = meta.get("continue") if isinstance(meta, dict) else None
-    return more if isinstance(more, str) else ""
+    path = f"/api/v1/namespaces/{target.namespace}/pods"
+    return list(reading.pods_in(await client.items(path, labelSelector=selector, limit=_PAGE), COST))

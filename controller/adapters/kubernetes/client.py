@@ -33,6 +33,7 @@ _CONNECT_S = 2.0
 _WAIT_S = 1.0
 """After HTTP 429 without a Retry-After in seconds."""
 _LONGEST_WAIT_S = 60.0
+_MOST_PAGES = 10
 _MERGE = "application/merge-patch+json"
 
 
@@ -95,6 +96,25 @@ class KubernetesClient:
         except _Expired:
             self._credentials.expire(headers)
             return await self._read(path, query, await self._credentials.headers())
+
+    async def items(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """The objects of a list, of all of its pages. A proxy or an aggregated API may page what was not asked to be.
+
+        Raises:
+            Unavailable: it is no list, or has too many pages. Missing, Forbidden: the API said so.
+        """
+        found: list[dict[str, Any]] = []
+        for _ in range(_MOST_PAGES):
+            page = await self.get(path, **query)
+            items = page.get("items")
+            if not isinstance(items, list):
+                raise Unavailable(SOURCE, f"answered GET {path} in an unknown format: no list")
+            found += [one for one in items if isinstance(one, dict)]
+            more = _next_page(page)
+            if not more:
+                return found
+            query["continue"] = more
+        raise Unavailable(SOURCE, f"answered GET {path} with more than {_MOST_PAGES} pages, {len(found):,} objects")
 
     async def _read(self, path: str, query: dict[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
         self._wait_if_told()
@@ -247,6 +267,13 @@ def trust(access: KubernetesAccess) -> ssl.SSLContext:
             file.flush()
             context.load_cert_chain(file.name)
     return context
+
+
+def _next_page(page: dict[str, Any]) -> str:
+    """The token of the next page; "" if this is the last."""
+    meta = page.get("metadata")
+    more = meta.get("continue") if isinstance(meta, dict) else None
+    return more if isinstance(more, str) else ""
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ _DEFAULT_KIND = "Deployment"
 _EVERY_S = 300.0
 _LONGEST_S = 2.0
 """A cycle waits for it, so it does not wait long."""
-_MOST_LISTED = "500"
+_PAGE = "500"
 _MOST_NAMED = 5
 
 
@@ -70,10 +70,9 @@ async def scalers_in(client: KubernetesClient, namespace: str) -> list[Scaler]:
     found: list[Scaler] = []
     for kind, path in _KINDS:
         try:
-            items = (await client.get(path.format(namespace), limit=_MOST_LISTED)).get("items")
+            found += [_scaler(kind, one) for one in await client.items(path.format(namespace), limit=_PAGE)]
         except Unavailable:
             continue
-        found += [_scaler(kind, one) for one in (items if isinstance(items, list) else ()) if isinstance(one, dict)]
     return found
 
 

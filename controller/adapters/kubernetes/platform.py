@@ -108,12 +108,11 @@ class KubernetesPlatform:
 
     async def _listed(self, namespace: str, resource: str, targets: Mapping[str, KubernetesTarget]) -> _Objects:
         try:
-            every = await self._get(await self.resources.path(namespace, resource))
+            items = await self._items(await self.resources.path(namespace, resource))
         except Unavailable as unavailable:
+            if isinstance(unavailable, Missing):
+                self.resources.forget(resource)
             return dict.fromkeys(targets, unavailable)
-        items = every.get("items")
-        if not isinstance(items, list):
-            return dict.fromkeys(targets, Unavailable(SOURCE, f"answered in an unknown format: no list of {resource}"))
         by_name = {one["metadata"]["name"]: one for one in items if _has_name(one)}
         return {key: by_name.get(target.name) or _not_there(target) for key, target in targets.items()}
 
@@ -122,6 +121,7 @@ class KubernetesPlatform:
             path = await self.resources.path(target.namespace, target.resource, target.name)
             return await self._get(path if target.resource in BY_OBJECT else f"{path}/scale")
         except Missing:
+            self.resources.forget(target.resource)
             return _not_there(target)
         except Unavailable as unavailable:
             return unavailable
@@ -141,14 +141,17 @@ class KubernetesPlatform:
 
     async def _pods_in(self, namespace: str) -> list[dict[str, Any]] | None:
         try:
-            items = (await self._get(f"/api/v1/namespaces/{namespace}/pods")).get("items")
+            return await self._items(f"/api/v1/namespaces/{namespace}/pods")
         except Unavailable:
             return None  # the counts are known without them; of missing rights, doctor says so
-        return [one for one in items if isinstance(one, dict)] if isinstance(items, list) else None
 
     async def _get(self, path: str) -> dict[str, Any]:
         async with self._at_once:
             return await self.client.get(path)
+
+    async def _items(self, path: str) -> list[dict[str, Any]]:
+        async with self._at_once:
+            return await self.client.items(path)
 
 
 def _reading(
@@ -185,10 +188,8 @@ def _lacks(found: dict[str, Any]) -> bool:
         return False  # which its reading says
 
 
-def _has_name(one: object) -> bool:
-    return (
-        isinstance(one, dict) and isinstance(one.get("metadata"), dict) and isinstance(one["metadata"].get("name"), str)
-    )
+def _has_name(one: Mapping[str, Any]) -> bool:
+    return isinstance(one.get("metadata"), dict) and isinstance(one["metadata"].get("name"), str)
 
 
 def _not_there(target: KubernetesTarget) -> Unavailable:

@@ -152,15 +152,9 @@ class Pod(NamedTuple):
     cost: int
 
 
-def pods_in(page: Mapping[str, Any], cost: str) -> Iterator[Pod]:
-    """Of a PodList, those that have not ended. cost: the annotation.
-
-    Raises:
-        Unavailable: it is no list.
-    """
-    if not isinstance(page.get("items"), list):
-        raise Unavailable(SOURCE, "answered in an unknown format: no list of pods")
-    for one in _parts(page, "items"):
+def pods_in(items: Iterable[Mapping[str, Any]], cost: str) -> Iterator[Pod]:
+    """Of a list of pods, those that have not ended. cost: the annotation."""
+    for one in items:
         meta, status = _part(one, "metadata"), _part(one, "status")
         name = meta.get("name")
         if not isinstance(name, str) or status.get("phase") in {"Succeeded", "Failed"}:

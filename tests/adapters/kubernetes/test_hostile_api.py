@@ -126,6 +126,70 @@ async def test_an_answer_to_a_change_that_nobody_understands_leaves_its_outcome_
     assert type(unknown.value) is Unavailable
 
 
+SERVED = "workers.example.com"
+SCALE = {**FOUND, "status": {"replicas": 2}}
+
+
+def serving(**has: list[str]) -> Answer:
+    """An API group that serves these resources, by version, of which the first is preferred."""
+    versions = [{"groupVersion": f"example.com/{one}", "version": one} for one in has]
+    found = {
+        f"/apis/example.com/{one}": {"resources": [{"name": name} for name in names]} for one, names in has.items()
+    }
+    found["/apis/example.com"] = {"preferredVersion": versions[0], "versions": versions}
+    for version, names in has.items():
+        if "workers/scale" in names:
+            found[f"/apis/example.com/{version}/namespaces/default/workers/worker/scale"] = SCALE
+
+    def answer(asked: web.Request) -> web.Response:
+        there = asked.path in found
+        return web.json_response(found[asked.path] if there else {"message": "gone"}, status=200 if there else 404)
+
+    return answer
+
+
+async def test_a_resource_is_read_in_the_version_of_its_group_that_has_its_scale() -> None:
+    seen = await read(serving(v2=["others"], v1=["workers"], v1beta1=["workers", "workers/scale"]), SERVED)
+    assert isinstance(seen, Replicas), seen
+
+
+async def test_of_a_resource_without_a_scale_it_is_said_that_it_cannot_be_scaled() -> None:
+    seen = await read(serving(v2=["others"], v1=["workers"]), SERVED)
+    assert "serves no workers.example.com with a scale subresource, in none of v2, v1" in str(seen)
+
+
+async def test_a_version_that_is_served_no_more_is_looked_for_again() -> None:
+    serves = [serving(v1beta1=["workers/scale"])]
+    key = f"kubernetes:default/{SERVED}/worker"
+    async with api(lambda asked: serves[-1](asked), (SERVED, "worker")) as platform:
+        assert isinstance((await platform.observe([key]))[key], Replicas)
+        serves.append(serving(v1=["workers/scale"]))
+        assert "create it" in str((await platform.observe([key]))[key])
+        assert isinstance((await platform.observe([key]))[key], Replicas)
+
+
+async def two_in_pages(pages: dict[str, dict[str, Any]]) -> list[Replicas | Unavailable]:
+    """pages: by the token that asks for each."""
+    names = ("worker", "other")
+    targets = [("deployments.apps", one) for one in names]
+    async with api(lambda asked: web.json_response(pages[asked.query.get("continue", "")]), *targets) as platform:
+        seen = await platform.observe([f"kubernetes:default/deployments.apps/{one}" for one in names])
+    return list(seen.values())
+
+
+async def test_a_list_in_pages_is_read_to_its_end() -> None:
+    other = {**FOUND, "metadata": {**META, "name": "other"}}
+    first = {"metadata": {"continue": "second"}, "items": [FOUND]}
+    seen = await two_in_pages({"": first, "second": {"metadata": {"continue": ""}, "items": [other]}})
+    assert [type(one) for one in seen] == [Replicas, Replicas], seen
+
+
+async def test_a_list_without_an_end_is_no_reading() -> None:
+    again = {"metadata": {"continue": "again"}, "items": [FOUND]}
+    seen = await two_in_pages({"": again, "again": again})
+    assert all("with more than 10 pages" in str(one) for one in seen), seen
+
+
 async def test_an_answer_that_is_packed_once_is_read() -> None:
     def answer(_: web.Request) -> web.Response:
         found = web.json_response(FOUND)
