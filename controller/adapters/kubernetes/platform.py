@@ -113,8 +113,19 @@ class KubernetesPlatform:
             if isinstance(unavailable, Missing):
                 self.resources.forget(resource)
             return dict.fromkeys(targets, unavailable)
-        by_name = {one["metadata"]["name"]: one for one in items if _has_name(one)}
-        return {key: by_name.get(target.name) or _not_there(target) for key, target in targets.items()}
+        by_name: dict[str, dict[str, Any]] = {}
+        twice = set()
+        for one in filter(_has_name, items):
+            name = one["metadata"]["name"]
+            if name in by_name:
+                twice.add(name)
+            by_name[name] = one
+        found: dict[str, dict[str, Any] | Unavailable] = {}
+        for key, target in targets.items():
+            found[key] = by_name.get(target.name) or _not_there(target)
+            if target.name in twice:
+                found[key] = Unavailable(SOURCE, f"lists {target.words} twice")
+        return found
 
     async def _one(self, target: KubernetesTarget) -> dict[str, Any] | Unavailable:
         try:

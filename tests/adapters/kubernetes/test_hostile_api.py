@@ -133,7 +133,7 @@ SCALE = {**FOUND, "status": {"replicas": 2}}
 def serving(**has: list[str]) -> Answer:
     """An API group that serves these resources, by version, of which the first is preferred."""
     versions = [{"groupVersion": f"example.com/{one}", "version": one} for one in has]
-    found = {
+    found: dict[str, Any] = {
         f"/apis/example.com/{one}": {"resources": [{"name": name} for name in names]} for one, names in has.items()
     }
     found["/apis/example.com"] = {"preferredVersion": versions[0], "versions": versions}
@@ -159,11 +159,15 @@ async def test_of_a_resource_without_a_scale_it_is_said_that_it_cannot_be_scaled
 
 
 async def test_a_version_that_is_served_no_more_is_looked_for_again() -> None:
-    serves = [serving(v1beta1=["workers/scale"])]
+    serves = serving(v1beta1=["workers/scale"])
     key = f"kubernetes:default/{SERVED}/worker"
-    async with api(lambda asked: serves[-1](asked), (SERVED, "worker")) as platform:
+
+    def answer(asked: web.Request) -> web.Response:
+        return serves(asked)
+
+    async with api(answer, (SERVED, "worker")) as platform:
         assert isinstance((await platform.observe([key]))[key], Replicas)
-        serves.append(serving(v1=["workers/scale"]))
+        serves = serving(v1=["workers/scale"])
         assert "create it" in str((await platform.observe([key]))[key])
         assert isinstance((await platform.observe([key]))[key], Replicas)
 
@@ -182,6 +186,11 @@ async def test_a_list_in_pages_is_read_to_its_end() -> None:
     first = {"metadata": {"continue": "second"}, "items": [FOUND]}
     seen = await two_in_pages({"": first, "second": {"metadata": {"continue": ""}, "items": [other]}})
     assert [type(one) for one in seen] == [Replicas, Replicas], seen
+
+
+async def test_an_object_that_a_list_has_twice_is_no_reading() -> None:
+    seen = await two_in_pages({"": {"items": [FOUND, {**FOUND, "spec": {"replicas": 0}}]}})
+    assert "lists deployments.apps worker in namespace default twice" in str(seen[0])
 
 
 async def test_a_list_without_an_end_is_no_reading() -> None:
