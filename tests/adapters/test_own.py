@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,10 @@ import pytest
 
 from controller.adapters.clock import SystemClock
 from controller.adapters.own import SOURCE
-from controller.adapters.own.platform import OwnPlatforms
+from controller.adapters.own.platform import LONGEST_S, OwnPlatforms
 from controller.adapters.own.settings import OWN, OwnAccess
 from controller.config.platform import Opening
+from controller.core.model import Replicas
 from controller.core.ports import LeaseLost, NotSent, Unavailable
 from controller.core.problems import ConfigurationError
 from controller.core.text.masking import Masker
@@ -77,7 +81,9 @@ async def test_its_faults_are_named_as_those_of_one_dependency_and_say_whose_the
 
 
 WRONG = """
-from controller.core.ports import LeaseLost, Receipt
+import asyncio, sys
+from controller.core.model import Replicas, ServiceState
+from controller.core.ports import LeaseLost, Receipt, Unavailable
 
 class Right:
     def __init__(self, opening): pass
@@ -105,6 +111,41 @@ class NotAsync(Right):
 class LostTheLease(Right):
     async def scale(self, service, change, observed): raise LeaseLost("of another")
 
+class Hangs(Right):
+    async def observe(self, services): await asyncio.sleep(1e6)
+    async def scale(self, service, change, observed): await asyncio.sleep(1e6)
+
+class Cancelled(Right):
+    async def observe(self, services): raise asyncio.CancelledError
+    async def scale(self, service, change, observed): raise asyncio.CancelledError
+
+class Exits(Right):
+    async def observe(self, services): sys.exit(3)
+    async def scale(self, service, change, observed): sys.exit(3)
+
+class Mute(Exception):
+    def __str__(self): raise ValueError
+
+class RaisesMute(Right):
+    async def observe(self, services): raise Mute
+    async def scale(self, service, change, observed): raise Mute
+
+class OfItsOwn(Unavailable):
+    def __init__(self, code): self.code = code
+
+class RaisesOfItsOwn(Right):
+    async def observe(self, services): raise OfItsOwn(3)
+    async def scale(self, service, change, observed): raise OfItsOwn(3)
+
+class FailsBeside(Right):
+    def serve(self, policy): raise OSError("no disk")
+    def requests(self): raise OSError("no disk")
+    async def close(self): raise OSError("no disk")
+
+class Reads(Right):
+    reading = Replicas(1, 1, 1, ServiceState.RUNNING)
+    async def observe(self, services): return dict.fromkeys(services, self.reading)
+
 class Half:
     def __init__(self, opening): pass
     async def observe(self, services): return {}
@@ -118,14 +159,19 @@ def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("name", "observe", "scale"),
     [
         pytest.param(
-            "Raises", r"OSError: no route \(wrong.py:13\)", r"OSError: no route \(wrong.py:14\)", id="an error"
+            "Raises", r"OSError: no route \(wrong.py:15\)", r"OSError: no route \(wrong.py:16\)", id="an error"
         ),
         pytest.param("GivesLess", "gave nothing for t, not Replicas", "gave nothing, not a Receipt", id="nothing"),
         pytest.param("GivesNumbers", "gave a value of type int for t", "of type bool, not a Receipt", id="a number"),
+        pytest.param("Hangs", "did not end within 1 min", "did not end within 1 min", id="no end"),
+        pytest.param("Cancelled", "raised CancelledError", "raised CancelledError", id="a cancelled task of its own"),
+        pytest.param("Exits", "raised SystemExit: 3", "raised SystemExit: 3", id="an exit"),
+        pytest.param("RaisesMute", "Mute: which cannot be printed", "Mute: which", id="an error without words"),
         pytest.param("NotAsync", "TypeError: .*await", "TypeError: .*await", id="no coroutine"),
     ],
 )
@@ -138,6 +184,62 @@ async def test_what_a_platform_may_not_do_is_a_fault_of_its_own_and_never_ends_a
     with pytest.raises(Unavailable, match=f"wrong:{name}: scale .*{scale}") as unknown:
         await platform.scale(key, intent_to(1), reading)
     assert not isinstance(unknown.value, NotSent), "it may have been done"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("configured", "2", "'2' as configured, not a whole number from 0 to 1,000,000,000"),
+        ("configured", None, "nothing as configured"),
+        ("running", -1, "-1 as running"),
+        ("alive", True, "True as alive"),
+        ("crashed", 2.5, "2.5 as crashed"),
+        ("leaving", 10**5000, "a value of type int as leaving"),
+        ("draining_s", math.nan, "nan as draining_s, not a number of seconds"),
+        ("state", "running", "a value of type str as state"),
+        ("deployment", 7, "a value of type int as deployment"),
+        ("contenders", None, "nothing as contenders"),
+        ("words", None, "nothing as words"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
+)
+async def test_a_reading_with_a_value_that_no_reading_has_is_none(
+    wrong: None, monkeypatch: pytest.MonkeyPatch, field: str, value: object, says: str
+) -> None:
+    platform, key = opened("wrong:Reads"), "platform:wrong:Reads/t"
+    reads: Any = platform._each["wrong:Reads"]
+    monkeypatch.setattr(reads, "reading", replace(reads.reading, **{field: value}))
+    reading = (await platform.observe([key]))[key]
+    assert isinstance(reading, Unavailable)
+    assert f"wrong:Reads: observe gave {says}" in str(reading)
+
+
+async def test_an_unavailable_of_its_own_class_needs_no_text(wrong: None) -> None:
+    platform, key = opened("wrong:RaisesOfItsOwn"), "platform:wrong:RaisesOfItsOwn/t"
+    reading: Any = (await platform.observe([key]))[key]
+    assert str(reading).endswith("wrong:RaisesOfItsOwn: OfItsOwn: 3 (wrong.py:55)")
+    with pytest.raises(Unavailable, match="OfItsOwn: 3"):
+        await platform.scale(key, intent_to(1), reading)
+
+
+@pytest.mark.virtual_time
+async def test_a_class_that_hangs_holds_up_no_reading_of_another_for_longer_than_its_limit(wrong: None) -> None:
+    platform = opened("wrong:Hangs", "wrong:Reads")
+    began = asyncio.get_running_loop().time()
+    readings = await platform.observe(["platform:wrong:Hangs/t", "platform:wrong:Reads/t"])
+    assert [type(one) for one in readings.values()] == [Unavailable, Replicas]
+    assert asyncio.get_running_loop().time() - began == pytest.approx(LONGEST_S)
+
+
+async def test_what_fails_beside_readings_ends_nothing_and_a_policy_that_was_not_taken_is_told(
+    wrong: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform, key = opened("wrong:FailsBeside", "wrong:Right"), "platform:wrong:FailsBeside/t"
+    assert platform.requests() is None
+    platform.serve(policy("wrong:FailsBeside"))
+    assert "serve raised OSError: no disk" in str((await platform.observe([key]))[key])
+    await platform.close()
+    assert "wrong:FailsBeside: close raised OSError: no disk" in caplog.text
 
 
 async def test_a_lease_that_a_platform_found_lost_is_no_fault_of_it(wrong: None) -> None:

@@ -1,32 +1,61 @@
 """Loads the classes that a policy names by `platform: {use: …}`, and passes on what the loop asks of them.
 
 What they raise or give that a Platform may not is said as a fault of theirs, so that it ends no cycle of another
-platform's workers.
+platform's workers. A call that does not end is ended here. What nobody can end is a call that blocks the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import logging
+import math
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from pathlib import PurePath
-from typing import TypeVar, cast
+from types import UnionType
+from typing import cast
 
 from controller.adapters.own import SOURCE
 from controller.adapters.own.settings import entry_point
 from controller.config.platform import Opening, OpenPlatform
-from controller.core.model import Change, Replicas
-from controller.core.ports import LeaseLost, Receipt, Refused, Requests, Unavailable
+from controller.core.model import (
+    Change,
+    Instances,
+    PlatformLimit,
+    PlatformWords,
+    Replicas,
+    ServiceState,
+    UnderWay,
+)
+from controller.core.ports import LeaseLost, NotSent, Outdated, Receipt, Refused, Requests, Unavailable
+from controller.core.price import Price
 from controller.core.problems import ConfigurationError, Problem
 from controller.core.text import bounds
 from controller.core.text.escaping import visible
+from controller.core.units import in_words
 from controller.policy import OwnTarget, Policy
 
 NEEDED = ("observe", "scale", "requests", "serve", "close")
 """Methods of a class: Platform in core/ports.py, OpenPlatform in config/platform.py."""
-E = TypeVar("E", bound=Unavailable)
-T = TypeVar("T")
+LONGEST_S = 60.0
+"""Of one call; a cycle is given up after 90 s."""
+_KINDS = (Outdated, Refused, NotSent)
+_MOST = 1_000_000_000
+_COUNTS = ("configured", "running", "alive", "leaving", "crashed", "exited")
+_TYPES: Mapping[str, type | UnionType] = {
+    "state": ServiceState,
+    "deployment": str | None,
+    "smallest": PlatformLimit | None,
+    "largest": PlatformLimit | None,
+    "under_way": UnderWay | None,
+    "limits": Price | None,
+    "instances": Instances | None,
+    "contenders": tuple,
+    "words": PlatformWords,
+}
+_LOG = logging.getLogger(__name__)
 
 
 class OwnPlatforms:
@@ -49,18 +78,22 @@ class OwnPlatforms:
         """A class that only a later policy names is loaded then; if that fails, its targets cannot be read."""
         self._targets = {key: cast("OwnTarget", one.given) for key, one in policy.on("platform").items()}
         for use in dict.fromkeys(target.use for target in self._targets.values()):
-            if use in self._each:
-                self._each[use].serve(policy)
-                continue
             try:
-                self._each[use] = _loaded(use, self._opening._replace(policy=policy))
+                if use in self._each:
+                    _served(use, self._each[use], policy)
+                else:
+                    self._each[use] = _loaded(use, self._opening._replace(policy=policy))
                 self._broken.pop(use, None)
             except ConfigurationError as error:
                 self._broken[use] = error
 
     async def close(self) -> None:
-        for one in self._each.values():
-            await one.close()
+        """One that cannot be closed keeps no other one open."""
+        for use, one in self._each.items():
+            try:
+                await _called("close", one.close)
+            except Unavailable as unavailable:
+                _LOG.warning("%s: %s", use, _text(unavailable))
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
         together: dict[str, dict[str, str]] = {}
@@ -68,13 +101,8 @@ class OwnPlatforms:
             target = self._targets[key]
             together.setdefault(target.use, {})[target.target] = key
         readings: dict[str, Replicas | Unavailable] = {}
-        for use, keys in together.items():
-            try:
-                found = await self._observed(use, list(keys))
-                self.sent["observe", "ok"] += 1
-            except Unavailable as unavailable:
-                self.sent["observe", "failed"] += 1
-                found = dict.fromkeys(keys, unavailable)
+        every = await asyncio.gather(*(self._observed(use, list(keys)) for use, keys in together.items()))
+        for (use, keys), found in zip(together.items(), every, strict=True):
             for name, key in keys.items():
                 reading = found[name]
                 readings[key] = _named(reading, use) if isinstance(reading, Unavailable) else reading
@@ -90,23 +118,20 @@ class OwnPlatforms:
         self.sent["scale", "ok"] += 1
         return receipt
 
-    async def _observed(self, use: str, names: list[str]) -> dict[str, Replicas | Unavailable]:
-        """A reading for each name. Raises Unavailable: there is none at all."""
+    async def _observed(self, use: str, names: list[str]) -> Mapping[str, Replicas | Unavailable]:
+        """A reading for each name."""
         try:
-            found = await self._of(use).observe(names)
-            return {name: _reading(name, found.get(name)) for name in names}
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a class of others does
-            raise Unavailable(SOURCE, f"observe raised {_raised(error)}") from None
+            found = await _called("observe", lambda: self._of(use).observe(names))
+            if not isinstance(found, Mapping):
+                raise Unavailable(SOURCE, f"observe gave {_kind(found)}, not a mapping")
+        except Unavailable as unavailable:
+            self.sent["observe", "failed"] += 1
+            return dict.fromkeys(names, unavailable)
+        self.sent["observe", "ok"] += 1
+        return {name: _reading(name, found.get(name)) for name in names}
 
     async def _scaled(self, target: OwnTarget, change: Change, observed: Replicas) -> Receipt:
-        try:
-            receipt: object = await self._of(target.use).scale(target.target, change, observed)
-        except (Unavailable, LeaseLost):
-            raise
-        except Exception as error:  # noqa: BLE001  # the same
-            raise Unavailable(SOURCE, f"scale raised {_raised(error)}") from None
+        receipt = await _called("scale", lambda: self._of(target.use).scale(target.target, change, observed))
         if not isinstance(receipt, Receipt):
             raise Unavailable(SOURCE, f"scale gave {_kind(receipt)}, not a Receipt")
         return receipt
@@ -117,32 +142,104 @@ class OwnPlatforms:
         return self._each[use]
 
     def requests(self) -> Requests | None:
-        return next(filter(None, (one.requests() for one in self._each.values())), None)
+        return next(filter(None, (_requests(one) for one in self._each.values())), None)
 
     def chooser(self, service: str) -> None:
         """Such a platform only gets a count."""
 
 
-def _named(unavailable: E, use: str) -> E:
+async def _called(method: str, call: Callable[[], Awaitable[object]]) -> object:
+    """What a method of theirs gives. Raises Unavailable or one of its kinds, LeaseLost."""
+    limit = asyncio.timeout(LONGEST_S)
+    try:
+        async with limit:
+            return await call()
+    except Unavailable:
+        raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable(SOURCE, f"{method} raised CancelledError, of a task of its own") from None
+    except LeaseLost as lost:
+        if method == "scale":
+            raise
+        raise Unavailable(SOURCE, f"{method} raised {_raised(lost)}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a class of others does
+        if limit.expired():
+            raise Unavailable(SOURCE, f"{method} did not end within {in_words(LONGEST_S)}") from None
+        raise Unavailable(SOURCE, f"{method} raised {_raised(error)}") from None
+
+
+def _requests(platform: OpenPlatform) -> Requests | None:
+    """None: it does not say, or what it says is no number of requests."""
+    try:
+        found: object = platform.requests()
+        return found if isinstance(found, Requests) and all(math.isfinite(one) and one >= 0 for one in found) else None
+    except Exception:  # noqa: BLE001  # the same; its readings say what is wrong with it
+        return None
+
+
+def _named(unavailable: Unavailable, use: str) -> Unavailable:
     """As the one dependency that the loop knows, so that its next answer ends the fault; the text says which it was."""
-    return type(unavailable)(SOURCE, f"{use}: {unavailable.text}")
+    kind = next((one for one in _KINDS if isinstance(unavailable, one)), Unavailable)
+    return kind(SOURCE, f"{use}: {_text(unavailable)}")
+
+
+def _text(unavailable: Unavailable) -> str:
+    """Of a class that derives from Unavailable, it may be missing."""
+    text: object = getattr(unavailable, "text", None)
+    return text if isinstance(text, str) else _raised(unavailable)
 
 
 def _reading(name: str, found: object) -> Replicas | Unavailable:
-    if isinstance(found, Replicas | Unavailable):
+    if isinstance(found, Unavailable):
         return found
-    return Unavailable(SOURCE, f"observe gave {_kind(found)} for {name}, not Replicas or Unavailable")
+    if not isinstance(found, Replicas):
+        return Unavailable(SOURCE, f"observe gave {_kind(found)} for {name}, not Replicas or Unavailable")
+    wrong = next(_wrong(found), None)
+    return found if wrong is None else Unavailable(SOURCE, f"observe gave {wrong} for {name}")
+
+
+def _wrong(found: Replicas) -> Iterator[str]:
+    """What no reading may have; Python checks no types."""
+    for name in _COUNTS:
+        count: object = getattr(found, name)
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST:
+            yield f"{_shown(count)} as {name}, not a whole number from 0 to {_MOST:,}"
+    seconds: object = found.draining_s
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        yield f"{_shown(seconds)} as draining_s, not a number of seconds"
+    for name, needed in _TYPES.items():
+        if not isinstance(getattr(found, name), needed):
+            yield f"{_kind(getattr(found, name))} as {name}"
+
+
+def _shown(value: object) -> str:
+    is_short = isinstance(value, float | str) or (isinstance(value, int) and abs(value) < 10**15)
+    return visible(bounds.cut(repr(value), bounds.VALUE)) if is_short else _kind(value)
 
 
 def _kind(found: object) -> str:
     return "nothing" if found is None else f"a value of type {type(found).__name__}"
 
 
-def _raised(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
     """What, and where: the traceback itself would fill the log in each cycle."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{visible(bounds.cut(f'{type(error).__name__}: {error}', bounds.WORDS))}{place}"
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001  # the same
+        said = "which cannot be printed"
+    return f"{visible(bounds.cut(f'{type(error).__name__}: {said}', bounds.WORDS))}{place}"
+
+
+def _served(use: str, platform: OpenPlatform, policy: Policy) -> None:
+    try:
+        platform.serve(policy)
+    except Exception as error:  # noqa: BLE001  # the same
+        raise _cannot_be_loaded(use, f"serve raised {_raised(error)}") from None
 
 
 def _loaded(use: str, opening: Opening) -> OpenPlatform:
