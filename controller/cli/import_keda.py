@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from controller.cli import output
 from controller.cli.arguments import takes
 from controller.core.problems import ConfigurationError, Problem
+from controller.core.text import bounds
 from controller.core.text.escaping import visible
 
 if TYPE_CHECKING:
     from controller.cli.keda_policy import Carried
     from controller.cli.parser import Commands
 
-_MOST_BYTES = 4_000_000
 _MORE = """\
 Prints a policy with a worker for each ScaledObject of FILE that has a trigger of type postgresql, and on stderr
 what has no counterpart or means something else here:
@@ -58,14 +58,20 @@ def run(parsed: argparse.Namespace) -> int:
 def _carried(path: Path) -> list[Carried]:
     from controller.cli.keda_policy import NotCarriedError, OtherTriggersError, carried, objects, told_apart
 
+    names: dict[tuple[str, ...], str] = {}
     found: list[Carried] = []
     problems: list[Problem] = []
     others: list[Problem] = []
     for one in objects(iter(_documents(path))):
         meta = one.get("metadata")
-        name = str(meta.get("name")) if isinstance(meta, dict) else "?"
+        name = bounds.cut(str(meta.get("name")), bounds.NAME) if isinstance(meta, dict) else "?"
         try:
-            found.append(carried(one))
+            worker = carried(one)
+            if worker.target in names:
+                first = names[worker.target]
+                raise NotCarriedError(f"scales what {first} scales, too; one target has one policy, so leave one out")
+            names[worker.target] = worker.name
+            found.append(worker)
         except NotCarriedError as error:
             told = others if isinstance(error, OtherTriggersError) else problems
             told.append(Problem(f"{path}: {visible(name)}", str(error)))
@@ -78,14 +84,12 @@ def _carried(path: Path) -> list[Carried]:
 
 
 def _documents(path: Path) -> list[Any]:
-    import yaml
+    from controller.config.foreign_yaml import MOST_BYTES, NotReadableError, documents
 
     try:
-        text = path.read_bytes()
-        if len(text) > _MOST_BYTES:
-            raise ConfigurationError([Problem(str(path), f"has more than {_MOST_BYTES:,} bytes")])
-        return list(yaml.safe_load_all(text))
+        with path.open("rb") as file:
+            return documents(file.read(MOST_BYTES + 1))
     except OSError as error:
         raise ConfigurationError([Problem(str(path), f"cannot be read ({error.strerror})")]) from None
-    except (yaml.YAMLError, UnicodeError, RecursionError):
-        raise ConfigurationError([Problem(str(path), "is not YAML")]) from None
+    except NotReadableError as error:
+        raise ConfigurationError([Problem(str(path), str(error))]) from None

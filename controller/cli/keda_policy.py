@@ -7,13 +7,23 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
+from pydantic import ValidationError
+
 from controller.core.units import as_policy
+from controller.policy import KubernetesTarget
 
 _POLLING_S, _COOLDOWN_S, _MOST, _STABLE_S = 30.0, 300.0, 100, 300.0
 """KEDA's defaults, and that of the HorizontalPodAutoscaler which it makes."""
+_LONGEST_S = 31 * 24 * 3600.0
+"""Of a duration in a policy."""
+_LONGEST_QUERY = 60_000
 _NAME = re.compile(r"[^A-Za-z0-9_.-]")
+_UNWRITABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no YAML may hold."""
+_USUAL_KINDS = {"Deployment", "StatefulSet", "ReplicaSet", "Rollout"}
 _KNOWN = {
     "scaleTargetRef",
     "pollingInterval",
@@ -53,6 +63,11 @@ class Carried:
     interval_s: float
     lost: list[str] = field(default_factory=list)
 
+    @property
+    def target(self) -> tuple[str, ...]:
+        """What no other worker of the policy may have, too."""
+        return tuple(self.worker["kubernetes"].values())
+
 
 def carried(scaled: Mapping[str, Any]) -> Carried:
     """One ScaledObject, as YAML has it.
@@ -61,9 +76,13 @@ def carried(scaled: Mapping[str, Any]) -> Carried:
         NotCarriedError: it has no trigger of PostgreSQL, or names no target.
     """
     meta, spec = _part(scaled, "metadata"), _part(scaled, "spec")
-    name = _NAME.sub("-", str(meta.get("name") or "worker"))[:63]
-    interval_s = _number(spec, "pollingInterval", _POLLING_S)
+    name = _NAME.sub("-", _word(meta, "name", "")).strip("-_.")[:63] or "worker"
+    interval_s = _number(spec, "pollingInterval", _POLLING_S, _LONGEST_S)
     found = Carried(name, {"kubernetes": _target(meta, spec)}, interval_s)
+    kind = _word(_part(spec, "scaleTargetRef"), "kind", "Deployment")
+    if kind not in _USUAL_KINDS:
+        resource = found.worker["kubernetes"]["resource"]
+        found.lost.append(f"scaleTargetRef: {resource} is a guess; compare it with `kubectl api-resources`")
     trigger = _trigger(spec, found)
     found.worker |= _queue(trigger, found)
     found.worker |= _limits(spec, found)
@@ -89,13 +108,26 @@ def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
     reference = _part(spec, "scaleTargetRef")
     if not reference.get("name"):
         raise NotCarriedError("spec.scaleTargetRef has no name")
-    group, has_group, _ = str(reference.get("apiVersion") or "apps/v1").partition("/")
-    plural = f"{str(reference.get('kind') or 'Deployment').lower()}s"
-    return {
-        "namespace": str(meta.get("namespace") or "default"),
+    group, has_group, _ = _word(reference, "apiVersion", "apps/v1").partition("/")
+    plural = _plural(_word(reference, "kind", "Deployment").lower())
+    target = {
+        "namespace": _word(meta, "namespace", "default"),
         "resource": f"{plural}.{group}" if has_group else plural,
-        "name": str(reference["name"]),
+        "name": _word(reference, "name", ""),
     }
+    try:
+        KubernetesTarget.model_validate(target)
+    except ValidationError as error:
+        key = str(error.errors()[0]["loc"][0])
+        raise NotCarriedError(f"names no object of Kubernetes: its {key} would be {target[key]}") from None
+    return target
+
+
+def _plural(kind: str) -> str:
+    """As the API's own rule guesses it."""
+    if kind.endswith("s"):
+        return f"{kind}es"
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def _trigger(spec: Mapping[str, Any], found: Carried) -> Mapping[str, Any]:
@@ -145,19 +177,25 @@ def _query(given: Mapping[str, Any]) -> str:
     query = str(given.get("query") or "").strip().rstrip(";")
     if not query:
         raise NotCarriedError("its trigger has no query")
+    if len(query) > _LONGEST_QUERY or _UNWRITABLE.search(query):
+        words = f"is longer than {_LONGEST_QUERY:,} characters, or holds one that no policy can hold"
+        raise NotCarriedError(f"the query of its trigger {words}")
     if "--" in query:
         query += "\n"  # which ends a comment
     return query.replace("$", "$$") if "${" in query or "$$" in query else query
 
 
 def _limits(spec: Mapping[str, Any], found: Carried) -> dict[str, Any]:
-    cooldown_s = _number(spec, "cooldownPeriod", _COOLDOWN_S)
+    cooldown_s = _number(spec, "cooldownPeriod", _COOLDOWN_S, _LONGEST_S)
     behavior = _part(_part(_part(spec, "advanced"), "horizontalPodAutoscalerConfig"), "behavior")
-    stable_s = _number(_part(behavior, "scaleDown"), "stabilizationWindowSeconds", _STABLE_S)
+    stable_s = _number(_part(behavior, "scaleDown"), "stabilizationWindowSeconds", _STABLE_S, _LONGEST_S)
+    least, most = _count(spec, "minReplicaCount", 0), _count(spec, "maxReplicaCount", _MOST)
+    if least > most:
+        raise NotCarriedError(f"minReplicaCount, {least}, is above maxReplicaCount, {most}")
     limits: dict[str, Any] = {
         "tolerance": "10%",
-        "min_replicas": int(_number(spec, "minReplicaCount", 0)),
-        "max_replicas": int(_number(spec, "maxReplicaCount", _MOST)),
+        "min_replicas": least,
+        "max_replicas": most,
         "scale_up": {"cooldown": "0s"},
         "scale_down": {"cooldown": as_policy(cooldown_s), "stabilization_window": as_policy(stable_s)},
     }
@@ -166,12 +204,22 @@ def _limits(spec: Mapping[str, Any], found: Carried) -> dict[str, Any]:
     )
     if any(_part(behavior, way).get("policies") for way in ("scaleUp", "scaleDown")):
         found.lost.append("behavior.policies: write scale_up.max_step and scale_down.max_step, workers per change")
-    fallback = _part(spec, "fallback")
-    if fallback.get("replicas") is not None:
-        after_s = _number(fallback, "failureThreshold", 3) * found.interval_s
-        limits["on_unavailable"] = {"after": as_policy(after_s), "at_least": int(_number(fallback, "replicas", 0))}
-        found.lost.append("fallback: on_unavailable only ever adds workers, up to at_least; KEDA also takes some away")
-    return limits
+    return limits | _fallback(_part(spec, "fallback"), limits, found)
+
+
+def _fallback(fallback: Mapping[str, Any], limits: Mapping[str, Any], found: Carried) -> dict[str, Any]:
+    if fallback.get("replicas") is None:
+        return {}
+    wanted = _count(fallback, "replicas", 0)
+    after_s = _number(fallback, "failureThreshold", 3, _LONGEST_S) * found.interval_s
+    at_least = min(max(wanted, limits["min_replicas"], 1), limits["max_replicas"])
+    if not 0 < after_s <= _LONGEST_S or not at_least:
+        found.lost.append("fallback: is left out: its failureThreshold or the maximum is 0, or its time above a month")
+        return {}
+    found.lost.append("fallback: on_unavailable only ever adds workers, up to at_least; KEDA also takes some away")
+    if at_least != wanted:
+        found.lost.append(f"fallback.replicas: {wanted} is not within 1 and the limits; at_least is {at_least}")
+    return {"on_unavailable": {"after": as_policy(after_s), "at_least": at_least}}
 
 
 def _say_what_is_left(meta: Mapping[str, Any], spec: Mapping[str, Any], found: Carried) -> None:
@@ -182,7 +230,7 @@ def _say_what_is_left(meta: Mapping[str, Any], spec: Mapping[str, Any], found: C
         found.lost.append("advanced.restoreToOriginalReplicaCount: a worker that leaves the policy keeps its count")
     if advanced.get("scalingModifiers"):
         found.lost.append("advanced.scalingModifiers: formulas have no counterpart")
-    for key in sorted(spec.keys() - _KNOWN - {"idleReplicaCount"}):
+    for key in sorted(map(str, spec.keys() - _KNOWN - {"idleReplicaCount"})):
         found.lost.append(f"{key}: is not known here")
     if any(str(key).startswith("autoscaling.keda.sh/paused") for key in _part(meta, "annotations")):
         found.lost.append("annotation paused: use `autoscaler pause` or `autoscaler hold`, which end by themselves")
@@ -202,12 +250,30 @@ def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _number(value: Mapping[str, Any], name: str, absent: float) -> float:
+def _word(value: Mapping[str, Any], name: str, absent: str) -> str:
+    """A text, or a number or a truth value that YAML made of one."""
+    found = value.get(name)
+    if found is None or found == "":
+        return absent
+    if not isinstance(found, str | int | float | date):
+        raise NotCarriedError(f"{name} is no text")
+    return str(found)
+
+
+def _count(value: Mapping[str, Any], name: str, absent: int) -> int:
+    number = _number(value, name, absent)
+    if number != int(number):
+        raise NotCarriedError(f"{name} is no whole number")
+    return int(number)
+
+
+def _number(value: Mapping[str, Any], name: str, absent: float, most: float = 1e9) -> float:
     """A number, or a text of one, as a trigger's metadata has it."""
+    given = value.get(name, absent)
     try:
-        number = float(value.get(name, absent))
-    except (TypeError, ValueError):
+        number = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, OverflowError):
         raise NotCarriedError(f"{name} is no number") from None
-    if not 0 <= number <= 1e9:
-        raise NotCarriedError(f"{name} is not between 0 and 1,000,000,000")
+    if not 0 <= number <= most:
+        raise NotCarriedError(f"{name} is not between 0 and {most:,.0f}")
     return number

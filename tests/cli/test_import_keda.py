@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from controller.cli.import_keda import _carried
 from controller.cli.keda_policy import NotCarriedError, carried
+from controller.config import foreign_yaml
+from controller.core.problems import ConfigurationError
 from controller.policy import load_policy
 from tests.support.processes import autoscaler
 
@@ -33,10 +38,14 @@ spec:
 """
 
 
-def scaled(**changes: Any) -> dict[str, Any]:
+def scaled(other: Mapping[Any, Any] | None = None, **changes: Any) -> dict[str, Any]:
     one: dict[str, Any] = yaml.safe_load(KEDA)
-    one["spec"] |= changes
+    one["spec"] |= {**changes, **(other or {})}
     return one
+
+
+def trigger(query: str) -> dict[str, Any]:
+    return {"type": "postgresql", "metadata": {"query": query, "targetQueryValue": "5"}}
 
 
 async def test_the_command_prints_a_policy_that_check_accepts_and_says_what_differs(tmp_path: Path) -> None:
@@ -72,6 +81,16 @@ async def test_a_file_without_any_is_refused(tmp_path: Path) -> None:
         ({"triggers": None}, "its triggers: none"),
         ({"scaleTargetRef": {}}, "scaleTargetRef has no name"),
         ({"maxReplicaCount": "many"}, "maxReplicaCount is no number"),
+        ({"maxReplicaCount": 10**400}, "maxReplicaCount is no number"),
+        ({"maxReplicaCount": 2.5}, "maxReplicaCount is no whole number"),
+        ({"maxReplicaCount": True}, "maxReplicaCount is not between 0 and"),
+        ({"minReplicaCount": 20}, "minReplicaCount, 20, is above maxReplicaCount, 12"),
+        ({"pollingInterval": 99_999_999}, "pollingInterval is not between 0 and 2,678,400"),
+        ({"scaleTargetRef": {"name": "W"}}, "names no object of Kubernetes: its name would be W"),
+        ({"scaleTargetRef": {"name": ["w"]}}, "name is no text"),
+        ({"scaleTargetRef": {"name": "w", "kind": "A B"}}, "its resource would be a bs"),
+        ({"triggers": [trigger("a\0b")]}, "the query of its trigger is longer than 60,000 characters, or holds one"),
+        ({"triggers": [trigger("x" * 60_001)]}, "the query of its trigger is longer than 60,000 characters"),
     ],
 )
 def test_what_cannot_become_a_worker_is_refused_with_the_reason(changes: dict[str, Any], says: str) -> None:
@@ -87,6 +106,9 @@ def test_what_cannot_become_a_worker_is_refused_with_the_reason(changes: dict[st
         ({"advanced": {"restoreToOriginalReplicaCount": True}}, "restoreToOriginalReplicaCount:"),
         ({"advanced": {"scalingModifiers": {"formula": "a"}}}, "scalingModifiers:"),
         ({"initialCooldownPeriod": 5}, "initialCooldownPeriod: is not known here"),
+        ({"scaleTargetRef": {"kind": "Proxy", "apiVersion": "a.io/v1", "name": "p"}}, "proxies.a.io is a guess"),
+        ({"fallback": {"failureThreshold": 0, "replicas": 3}}, "fallback: is left out"),
+        ({"fallback": {"failureThreshold": 3, "replicas": 50}}, "fallback.replicas: 50 is not within 1 and the limits"),
         (
             {
                 "advanced": {
@@ -101,12 +123,48 @@ def test_what_has_no_counterpart_is_said(changes: dict[str, Any], says: str) -> 
     assert any(says in words for words in carried(scaled(**changes)).lost)
 
 
+def test_a_key_that_is_no_text_is_said_like_any_other() -> None:
+    assert "5: is not known here" in carried(scaled({5: 6, "z": 1})).lost
+
+
 def test_another_kind_and_another_trigger_are_carried_or_said() -> None:
     one = scaled(scaleTargetRef={"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r"})
     one["spec"]["triggers"].append({"type": "cron", "metadata": {}})
     found = carried(one)
     assert found.worker["kubernetes"]["resource"] == "rollouts.argoproj.io"
     assert any("a second one (cron) is left out" in words for words in found.lost)
+
+
+@pytest.mark.parametrize(
+    ("name", "here"), [("-é-", "worker"), ("ein name", "ein-name"), (7, "7"), (True, "True")], ids=repr
+)
+def test_a_worker_s_name_is_one_that_a_policy_takes(name: object, here: str) -> None:
+    one = scaled()
+    one["metadata"]["name"] = name
+    assert carried(one).name == here
+
+
+BOMB = "\n".join(f"{after}: &{after} [{', '.join([f'*{one}'] * 9)}]" for one, after in itertools.pairwise("abcdefgh"))
+UNREADABLE = {
+    "an object that holds itself": ("&a {items: [*a]}", "is nested more than 100 deep"),
+    "aliases of aliases": (f"a: &a [x]\n{BOMB}", "has more than 1,000 values, aliases counted"),
+    "a month that does not exist": ("a: 2024-13-01", "is not YAML"),
+    "a number of 5,000 digits": (f"a: {'9' * 5000}", "is not YAML"),
+    "a truth value that is none": ("a: !!bool 7", "is not YAML"),
+    "the same target twice": (f"{KEDA}---{KEDA}", "render: scales what render scales, too"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_file_that_cannot_be_carried_is_refused_in_one_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, says: str
+) -> None:
+    monkeypatch.setattr(foreign_yaml, "_MOST_VALUES", 1_000)
+    path = tmp_path / "keda.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        _carried(path)
+    assert says in str(error.value)
 
 
 async def test_of_a_whole_cluster_each_worker_has_a_name_of_its_own_and_what_is_not_ours_is_left_out(
