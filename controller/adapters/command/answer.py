@@ -2,7 +2,7 @@
 
 Either a whole number, the configured count, or a JSON object of which only `configured` has to be there. Keys that are
 not known are refused: a typing error in one, such as `runing`, would otherwise make workers vanish. So is a key that is
-there twice: JSON's readers take the last one, and of two counts nobody knows which is meant.
+there twice: JSON's readers take the last one, and which of two counts is meant is unknown.
 """
 
 from __future__ import annotations

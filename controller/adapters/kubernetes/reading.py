@@ -360,7 +360,7 @@ def _sections(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any],
     """metadata, spec and status. The API writes a spec even if it is empty; only a status may be missing.
 
     Raises:
-        Unavailable: one is missing or no object: that is no zero, but an answer that nobody understands.
+        Unavailable: one is missing or no object: such an answer is unknown, and not 0.
     """
     each = found.get("metadata"), found.get("spec"), found.get("status") or {}
     for name, one in zip(("metadata", "spec", "status"), each, strict=True):

@@ -1,7 +1,7 @@
 """Loads the classes that a policy names by `platform: {use: …}`, and passes on what the loop asks of them.
 
 What they raise or give that a Platform may not is said as a fault of theirs, so that it ends no cycle of another
-platform's workers. A call that does not end is ended here. What nobody can end is a call that blocks the event loop.
+platform's workers. A call that does not end is ended here, unless it blocks the event loop.
 """
 
 from __future__ import annotations

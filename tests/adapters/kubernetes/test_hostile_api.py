@@ -114,7 +114,7 @@ async def test_a_scale_without_a_spec_is_no_zero(spec: object) -> None:
 @pytest.mark.parametrize(
     "scale", [{}, {**FOUND, "spec": None}, {**FOUND, "spec": []}, {**FOUND, "spec": "3"}], ids=repr
 )
-async def test_an_answer_to_a_change_that_nobody_understands_leaves_its_outcome_unknown(scale: object) -> None:
+async def test_an_answer_to_a_change_that_cannot_be_read_leaves_its_outcome_unknown(scale: object) -> None:
     key = "kubernetes:default/deployments.apps/worker"
     async with api(
         lambda asked: web.json_response(scale if asked.method == "PATCH" else FOUND), ("deployments.apps", "worker")
