@@ -164,7 +164,7 @@ SQL = '{{sql: "SELECT {columns} FROM job"}}'
         (text(TIERS), ""),
         (
             text("tiers: [{replicas: 3}]", "min_replicas: 1"),
-            "max_replicas: is 5, but the tiers ask for 3 workers at most, so only an operator's hold goes higher; raise",
+            "max_replicas: is 5, but the tiers ask for 3 workers at most, so only an operator's hold goes higher",
         ),
         (text("tiers: [{replicas: 3}]", "max_wait: 5m"), ""),
         (
