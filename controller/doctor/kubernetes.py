@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
+from controller.adapters.kubernetes import SOURCE
 from controller.adapters.kubernetes.chooser import CHOOSABLE, ORDERED
 from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.contenders import Scaler, named, scalers_in
@@ -64,7 +65,10 @@ async def _missing(
     missing = []
     for verb, what in asks:
         answer = await client.post(_REVIEW, _review({"namespace": target.namespace, "verb": verb, **what}))
-        if not answer.get("status", {}).get("allowed"):
+        status = answer.get("status")
+        if not isinstance(status, dict):
+            raise Unavailable(SOURCE, "answered a review of its rights in an unknown format")
+        if status.get("allowed") is not True:
             missing.append(f"{verb} {what['resource']}{'/scale' if 'subresource' in what else ''}")
     return missing
 

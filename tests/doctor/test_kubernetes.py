@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from controller.adapters.http import httpx
 from controller.adapters.kubernetes.access import KubernetesAccess
 from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.doctor.any_platform import PlatformAsked
 from controller.doctor.finding import Finding, Level
-from controller.doctor.kubernetes import check_kubernetes
+from controller.doctor.kubernetes import check_kubernetes, rights
 from controller.fake_kubernetes import FakeKubernetes, Timings
 from controller.fake_kubernetes.kinds import STATEFUL_SET
-from controller.policy import Policy
+from controller.policy import KubernetesTarget, Policy
 from tests.virtual.idle import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -67,6 +68,28 @@ async def test_each_right_that_is_missing_is_named_with_the_fix(fake: FakeKubern
     assert finding.level is Level.ERROR
     assert "patch deployments/scale, list pods in namespace default" in finding.says
     assert "rbac.yaml" in finding.fix
+
+
+async def reviewed(status: str) -> Finding:
+    """The rights, where each review of one has this status."""
+    answer = httpx.ByteStream(f'{{"status": {status}}}'.encode())
+    transport = httpx.MockTransport(lambda _: httpx.Response(201, stream=answer))
+    client = KubernetesClient(KubernetesAccess("https://c", token="t"), LoopClock(), transport=transport)
+    finding = await rights(client, cast("KubernetesTarget", POLICY.workers["render"].target.given))
+    await client.close()
+    return finding
+
+
+@pytest.mark.parametrize("status", ["null", "[]", '"allowed"'])
+async def test_a_review_of_rights_that_is_not_understood_cannot_be_checked(status: str) -> None:
+    finding = await reviewed(status)
+    assert finding.level is Level.WARNING
+    assert "cannot be checked: Kubernetes: answered a review of its rights in an unknown format" in str(finding)
+
+
+@pytest.mark.parametrize("status", ["{}", '{"allowed": "no"}', '{"allowed": null}'])
+async def test_only_true_is_a_right(status: str) -> None:
+    assert (await reviewed(status)).level is Level.ERROR
 
 
 @pytest.mark.parametrize(
