@@ -15,10 +15,14 @@ from controller.adapters.process import environment
 from controller.core.model import Change, Replicas
 from controller.core.ports import Clock, NotSent, Receipt, Unavailable
 from controller.core.text.masking import Masker
+from controller.core.units import in_words
 from controller.policy import CommandTarget, Policy
 
 AT_ONCE = 8
 """Programs and requests that run at the same time."""
+LONGEST_TURN_S = 20.0
+"""A reading that cannot begin by then is given up. With the longest `timeout`, 60 s, a cycle has its end before 90 s;
+readings of cycles that were given up would wait for those of later ones, more and more of them."""
 
 
 class Transport(Protocol):
@@ -55,6 +59,8 @@ class CommandPlatform:
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._served: dict[str, _Served] = {}
         self._dropped: list[Transport] = []
+        self._failing: set[str] = set()
+        """Targets whose last reading failed: they are read last, so that those which hang keep no place of others."""
         self.sent: Counter[tuple[str, str]] = Counter()
         """Runs of programs and requests, by `read` or `scale`, and result."""
         self.serve(policy)
@@ -62,6 +68,7 @@ class CommandPlatform:
     def serve(self, policy: Policy) -> None:
         """Keeps the connections of what has not changed; those of what has are closed at the end."""
         before, self._served = self._served, {}
+        self._failing.clear()
         workers = {worker.target.key: name for name, worker in policy.workers.items()}
         for key, target in policy.on("command").items():
             given, old = cast("CommandTarget", target.given), before.get(key)
@@ -77,7 +84,7 @@ class CommandPlatform:
             await by.close()
 
     async def observe(self, services: Collection[str]) -> Mapping[str, Replicas | Unavailable]:
-        keys = list(services)
+        keys = sorted(services, key=self._failing.__contains__)
         return dict(zip(keys, await asyncio.gather(*map(self._reading, keys)), strict=True))
 
     async def scale(self, service: str, change: Change, observed: Replicas) -> Receipt:
@@ -101,9 +108,13 @@ class CommandPlatform:
 
     async def _reading(self, key: str) -> Replicas | Unavailable:
         served = self._served[key]
+        if not await self._has_its_turn():
+            self.sent["read", "failed"] += 1
+            words = f"was not asked, because {AT_ONCE} others took longer than {in_words(LONGEST_TURN_S)}"
+            return NotSent(SOURCE, self._said(served, f"{words}; shorten their timeout"))
+        self._failing.add(key)
         try:
-            async with self._at_once:
-                said, version = await served.by.read(told.of_reading(served.worker, key))
+            said, version = await served.by.read(told.of_reading(served.worker, key))
             seen = answer.replicas(said, version=version)
         except Unavailable as unavailable:
             self.sent["read", "failed"] += 1
@@ -111,8 +122,18 @@ class CommandPlatform:
         except ValueError as error:
             self.sent["read", "failed"] += 1
             return Unavailable(SOURCE, self._said(served, f"the answer is {error}"))
+        finally:
+            self._at_once.release()
+        self._failing.discard(key)
         self.sent["read", "ok"] += 1
         return seen
+
+    async def _has_its_turn(self) -> bool:
+        try:
+            async with asyncio.timeout(LONGEST_TURN_S):
+                return await self._at_once.acquire()
+        except TimeoutError:
+            return False
 
     def _said(self, served: _Served, text: str) -> str:
         """Names the target, and masks the values of the variables that its program got: it may print any of them."""

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from controller.adapters.command import http
-from controller.adapters.command.platform import CommandPlatform, Means
+from controller.adapters.command.platform import AT_ONCE, CommandPlatform, Means
 from controller.adapters.http import httpx
 from controller.core.model import Replicas
 from controller.core.ports import LeaseLost, NotSent, Outdated, Refused, Unavailable
@@ -95,6 +95,37 @@ async def test_what_a_status_of_a_change_means(status: int, error: type[Unavaila
     assert type(caught.value) is error
     assert TOKEN not in str(caught.value)
     assert len(scaler.requests) == 2
+
+
+async def test_targets_that_hang_keep_no_place_of_one_that_answers() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.path != "/well":
+            await asyncio.sleep(1e6)
+        return web.Response(text="1")
+
+    app = web.Application()
+    app.router.add_get("/{name}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    names = [*(f"hangs{number}" for number in range(2 * AT_ONCE)), "well"]
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    more = {"queue": {"table": "job"}, "tiers": [{"replicas": 1}], "max_replicas": 5}
+    workers = {
+        name: {"command": {"url": f"{address}/{name}", "timeout": "60s", "name": name}, **more} for name in names
+    }
+    policy = Policy.model_validate({"interval": "10s", "workers": workers})
+    platform = CommandPlatform(Means({}, LoopClock(), lambda _: True, Masker()), policy)
+    keys, clock = [f"command:{name}" for name in names], LoopClock()
+    seen = []
+    for _ in range(4):
+        began = clock.monotonic()
+        seen.append((await platform.observe(keys))["command:well"])
+        assert clock.monotonic() - began < 90, "a cycle is given up then"
+    assert "was not asked, because 8 others took longer than 20 s" in str(seen[0])
+    assert all(isinstance(one, Replicas) for one in seen[2:]), seen
+    await platform.close()
+    await runner.cleanup()
 
 
 async def test_retry_after_is_honoured_without_a_request() -> None:
