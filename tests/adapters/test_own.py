@@ -38,6 +38,13 @@ class Failing:
 
 class Broken:
     def __init__(self, opening): raise ZeroDivisionError("of its own")
+
+class Exits:
+    def __init__(self, opening): raise SystemExit(3)
+
+class Odd:
+    def __init__(self, opening): pass
+    def __getattr__(self, name): raise ValueError(name)
 """
 
 
@@ -56,7 +63,10 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-@pytest.mark.parametrize("use", ["no_such_module:Platform", "theirs:NoSuchClass", "theirs:Broken", "no-entry-point"])
+@pytest.mark.parametrize(
+    "use",
+    ["no_such_module:Platform", "theirs:NoSuchClass", "theirs:Broken", "theirs:Exits", "theirs:Odd", "no-entry-point"],
+)
 def test_a_class_that_cannot_be_loaded_is_refused_at_the_start(theirs: None, use: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         opened(use)
@@ -156,6 +166,8 @@ class Half:
 @pytest.fixture
 def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "raises_when_imported").mkdir()
+    (tmp_path / "raises_when_imported" / "__init__.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -278,6 +290,7 @@ async def test_an_installed_package_names_its_class_by_an_entry_point(wrong: Non
             "no_such_module:Platform",
             "module no_such_module is not found; put its folder into PYTHONPATH, or install it",
         ),
+        ("raises_when_imported.cloud:Platform", None),
         ("no_such_package.cloud:Platform", "module no_such_package.cloud is not found; put"),
         ("neither", "no installed package has an entry point of that name in worker_autoscaler.platforms; or write"),
     ],

@@ -245,12 +245,12 @@ def _served(use: str, platform: OpenPlatform, policy: Policy) -> None:
 def _loaded(use: str, opening: Opening) -> OpenPlatform:
     try:
         made = _class_of(use)(opening)
+        missing = [name for name in NEEDED if not callable(getattr(made, name, None))]
     except ConfigurationError:
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a module of others does while it is imported, or its class made
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module of others does while it is imported, or its class made
         why = f"{_raised(error)}; write MODULE:CLASS, and put its folder into PYTHONPATH"
         raise _cannot_be_loaded(use, why) from None
-    missing = [name for name in NEEDED if not callable(getattr(made, name, None))]
     if missing:
         raise _cannot_be_loaded(use, f"it has no {', '.join(missing)}; see docs/platforms.md")
     return cast("OpenPlatform", made)

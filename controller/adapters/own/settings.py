@@ -52,8 +52,9 @@ def _not_there(use: str) -> str | None:
         if not name:
             entry_point(use)
             return None
-        found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # of the package that it is in
+        # To look into a package would import it, and what it does then is told when the platform is opened.
+        found = importlib.util.find_spec(module.partition(".")[0])
+    except ValueError:  # as of __main__, which was not imported
         found = None
     except LookupError as error:
         return str(error.args[0])
