@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from controller.core.units import as_policy
-from controller.policy import KubernetesTarget
+from controller.policy import KubernetesTarget, plural_of
 
 _POLLING_S, _COOLDOWN_S, _MOST, _STABLE_S = 30.0, 300.0, 100, 300.0
 """KEDA's defaults, and that of the HorizontalPodAutoscaler which it makes."""
@@ -109,7 +109,7 @@ def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
     if not reference.get("name"):
         raise NotCarriedError("spec.scaleTargetRef has no name")
     group, has_group, _ = _word(reference, "apiVersion", "apps/v1").partition("/")
-    plural = _plural(_word(reference, "kind", "Deployment").lower())
+    plural = plural_of(_word(reference, "kind", "Deployment"))
     target = {
         "namespace": _word(meta, "namespace", "default"),
         "resource": f"{plural}.{group}" if has_group else plural,
@@ -121,13 +121,6 @@ def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
         key = str(error.errors()[0]["loc"][0])
         raise NotCarriedError(f"names no object of Kubernetes: its {key} would be {target[key]}") from None
     return target
-
-
-def _plural(kind: str) -> str:
-    """As the API's own rule guesses it."""
-    if kind.endswith("s"):
-        return f"{kind}es"
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def _trigger(spec: Mapping[str, Any], found: Carried) -> Mapping[str, Any]:

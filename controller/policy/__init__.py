@@ -40,7 +40,7 @@ from controller.policy.scaling import (
 from controller.policy.schedules import Schedule, zone_of
 from controller.policy.shared_jobs import overlaps
 from controller.policy.targets import KEYS as TARGET_KEYS
-from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget, SwarmTarget
+from controller.policy.targets import Given, KubernetesTarget, OwnTarget, ScaleTarget, SwarmTarget, plural_of
 from controller.policy.types import Quantity, Share, is_near, web_address
 
 __all__ = [
@@ -94,6 +94,7 @@ __all__ = [
     "notify_warnings",
     "overlaps",
     "own_keys",
+    "plural_of",
     "read_preset",
     "shadow_named",
     "split_name",

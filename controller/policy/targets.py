@@ -46,6 +46,14 @@ _PLURALS: Mapping[str, str] = {
 """Words that kubectl takes for a resource, and the API does not know."""
 
 
+def plural_of(kind: str) -> str:
+    """The resource of a kind, as the API's own rule guesses it."""
+    kind = kind.lower()
+    if kind.endswith("s"):
+        return f"{kind}es"
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
 def _with_group(resource: str) -> str:
     """Otherwise `deployments` and `deployments.apps` could be two workers' targets, and the one thing."""
     name, _, group = resource.partition(".")

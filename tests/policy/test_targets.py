@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.policy import load_policy
+from controller.policy import load_policy, plural_of
 from tests.policy.test_policy import refused
 
 WORKER = """\
@@ -104,3 +104,11 @@ def test_a_bad_target_is_told_in_one_message_with_place_and_fix(target: str, say
 
 def test_the_resource_of_the_core_group_that_can_be_scaled_needs_no_group() -> None:
     load_policy(policy("kubernetes: {resource: replicationcontrollers, name: w}"), {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"),
+    [("Deployment", "deployments"), ("Proxy", "proxies"), ("Redis", "redises"), ("StatefulSet", "statefulsets")],
+)
+def test_the_resource_of_a_kind_is_its_plural_as_the_api_guesses_it(kind: str, resource: str) -> None:
+    assert plural_of(kind) == resource

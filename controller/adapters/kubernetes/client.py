@@ -227,7 +227,7 @@ class KubernetesClient:
             return Forbidden(SOURCE, f"{words}; see deploy/kubernetes/rbac.yaml for the rights that are needed")
         if status == httpx.codes.NOT_FOUND:
             return Missing(SOURCE, words)
-        if status == httpx.codes.CONFLICT:
+        if status == httpx.codes.CONFLICT and not what.startswith("GET"):
             return Outdated(
                 SOURCE, f"refused the change, because somebody else wrote after our reading (HTTP 409): {message}"
             )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from controller.adapters.kubernetes.client import KubernetesClient
 from controller.core.ports import Clock, Unavailable
 from controller.core.text import bounds
-from controller.policy import KubernetesTarget
+from controller.policy import KubernetesTarget, plural_of
 
 _KINDS = (
     ("HorizontalPodAutoscaler", "/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers"),
@@ -79,7 +79,7 @@ async def scalers_in(client: KubernetesClient, namespace: str) -> list[Scaler]:
 def named(target: KubernetesTarget, scalers: Collection[Scaler]) -> tuple[str, ...]:
     """Of these, the ones that scale the target."""
     plural = target.resource.partition(".")[0]
-    mine = (one.words for one in scalers if one.target == target.name and f"{one.kind.lower()}s" == plural)
+    mine = (one.words for one in scalers if one.target == target.name and plural_of(one.kind) == plural)
     return tuple(mine)[:_MOST_NAMED]
 
 
