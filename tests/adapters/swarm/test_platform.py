@@ -307,3 +307,21 @@ async def test_over_tls_both_sides_show_a_certificate_and_an_engine_of_another_a
                 with pytest.raises(Unavailable, match="TLS failed: do "):
                     await swarm.observe([KEY])
             await swarm.close()
+
+
+async def test_what_stands_before_an_engine_fills_no_jar_with_cookies() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        found = web.Response(text="OK", headers={"Api-Version": "1.41"})
+        found.set_cookie("balancer", "a")
+        return found
+
+    app = web.Application()
+    app.router.add_get("/_ping", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    client = SwarmClient(load_swarm({"DOCKER_HOST": f"tcp://127.0.0.1:{runner.addresses[0][1]}"}))
+    assert await client.api() == "1.41"
+    assert list(client._http.cookies.jar) == []
+    await client.close()
+    await runner.cleanup()

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from controller.adapters.clock import SystemClock
+from controller.adapters.swarm.opening import open_swarm
 from controller.adapters.swarm.settings import CERTIFICATES, load_swarm, swarm_warnings
+from controller.config.platform import Opening
 from controller.core.problems import ConfigurationError
+from controller.core.text.masking import Masker
+from controller.policy import Policy
+from tests.contract.stages import WORKER as OF_NO_PLATFORM
+
+WORKER = {**OF_NO_PLATFORM, "swarm": {"service": "jobs"}}
 
 
 def test_without_a_variable_it_is_the_socket_of_this_machine() -> None:
@@ -22,6 +30,19 @@ def test_tcp_is_http_and_with_tls_https(tmp_path: Path) -> None:
     variables = {"DOCKER_HOST": "tcp://[::1]:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(tmp_path)}
     settings = load_swarm(variables)
     assert (settings.url, settings.certificates) == ("https://[::1]:2376", tmp_path)
+
+
+def test_a_host_name_that_breaks_the_client_is_refused_when_the_engine_is_opened() -> None:
+    access, policy = load_swarm({"DOCKER_HOST": "tcp://xn--:2375"}), Policy.model_validate({"workers": {"w": WORKER}})
+    opening = Opening(access, policy, SystemClock(), lambda _: True, 1.0, Masker())
+    with pytest.raises(ConfigurationError, match="DOCKER_HOST: has a host name that does not exist"):
+        open_swarm(opening)
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_a_folder_without_the_files() -> None:
+    variables = {"DOCKER_HOST": "tcp://h:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "~nobody-of-that-name"}
+    with pytest.raises(ConfigurationError, match=r"is ~nobody-of-that-name, where ca\.pem and"):
+        load_swarm(variables)
 
 
 @pytest.mark.parametrize(
