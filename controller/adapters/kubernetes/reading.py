@@ -31,6 +31,8 @@ _CANNOT_START = {
     "CreateContainerConfigError": "check the ConfigMaps and Secrets that the pods name",
     "CreateContainerError": "see the pod's events",
 }
+_OVER = frozenset({"Succeeded", "Failed"})
+"""Phases of a pod that has ended."""
 _MOST_ORDINALS = 10_000
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 _REQUIREMENT = re.compile(r"\s*(!?)([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^,\s]*)|\s(in|notin)\s*\(([^)]*)\))?\s*(?:,|$)")
@@ -126,7 +128,7 @@ def pods_of(selector: object, pods: Iterable[Mapping[str, Any]]) -> Pods:
     wants = _wants(selector)
     for pod in pods:
         meta, status = _part(pod, "metadata"), _part(pod, "status")
-        if not _all_hold(wants, _part(meta, "labels")) or status.get("phase") in {"Succeeded", "Failed"}:
+        if not _all_hold(wants, _part(meta, "labels")) or _word(status.get("phase")) in _OVER:
             continue
         if meta.get("deletionTimestamp"):
             leaving += 1
@@ -157,7 +159,7 @@ def pods_in(items: Iterable[Mapping[str, Any]], cost: str) -> Iterator[Pod]:
     for one in items:
         meta, status = _part(one, "metadata"), _part(one, "status")
         name = meta.get("name")
-        if not isinstance(name, str) or status.get("phase") in {"Succeeded", "Failed"}:
+        if not isinstance(name, str) or _word(status.get("phase")) in _OVER:
             continue
         yield Pod(
             bounds.cut(name, bounds.NAME),
@@ -308,9 +310,9 @@ def _ended(status: Mapping[str, Any]) -> int | None:
 
 def _keeps(status: Mapping[str, Any]) -> tuple[str, str]:
     for one in (*_parts(status, "initContainerStatuses"), *_parts(status, "containerStatuses")):
-        reason = _part(_part(one, "state"), "waiting").get("reason")
+        reason = _word(_part(_part(one, "state"), "waiting").get("reason"))
         if reason in _CANNOT_START:
-            return str(reason), _CANNOT_START[str(reason)]
+            return reason, _CANNOT_START[reason]
     for one in _parts(status, "conditions"):
         if one.get("type") == "PodScheduled" and one.get("status") == "False":
             why = bounds.cut(str(one.get("message", "")), bounds.WORDS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import gzip
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,11 +14,13 @@ import pytest
 from aiohttp import web
 
 from controller.adapters.http import httpx
+from controller.adapters.kubernetes import reading
 from controller.adapters.kubernetes.access import KubernetesAccess
 from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.adapters.sending import TooLargeError, read_body
 from controller.core.model import Replicas
 from controller.core.ports import Unavailable
+from controller.policy import KubernetesTarget
 from tests.contract.stages import Lead, in_cluster
 from tests.support.scene import intent_to
 
@@ -124,6 +128,75 @@ async def test_an_answer_to_a_change_that_cannot_be_read_leaves_its_outcome_unkn
         with pytest.raises(Unavailable, match="is no object") as unknown:
             await platform.scale(key, intent_to(0), seen)
     assert type(unknown.value) is Unavailable
+
+
+ODD = [None, True, -1, 0, 2.5, 10**30, "", "5", [], {}, [None], {"a": 1}, "\x1b[2J"]
+POD = {
+    "metadata": {"name": "worker-1", "labels": {"app": "w"}, "annotations": {"a": "b"}, "deletionTimestamp": None},
+    "status": {
+        "phase": "Pending",
+        "conditions": [{"type": "Ready", "status": "False"}, {"type": "PodScheduled", "status": "False"}],
+        "containerStatuses": [
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1}},
+            }
+        ],
+        "initContainerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}],
+    },
+}
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {**META, "annotations": {"deployment.kubernetes.io/revision": "3"}},
+    "spec": {
+        "replicas": 3,
+        "selector": {"matchLabels": {"app": "w"}, "matchExpressions": [{"key": "k", "operator": "In", "values": []}]},
+        "template": {"spec": {"terminationGracePeriodSeconds": 30}},
+    },
+    "status": {
+        "replicas": 3,
+        "readyReplicas": 1,
+        "updatedReplicas": 2,
+        "conditions": [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "quota"}],
+    },
+}
+TARGET = KubernetesTarget(name="worker")
+
+
+def places(value: Any, here: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Of all values within it."""
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*here, key)
+        yield from places(one, (*here, key))
+
+
+def changed(value: dict[str, Any], place: tuple[str | int, ...], odd: object) -> dict[str, Any]:
+    found = copy.deepcopy(value)
+    within: Any = found
+    for key in place[:-1]:
+        within = within[key]
+    within[place[-1]] = odd
+    return found
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_value_of_another_type_at_any_place_of_a_pod_changes_what_is_known_of_this_pod_alone(odd: object) -> None:
+    for place in places(POD):
+        pods = [POD, changed(POD, place, odd)]
+        seen = reading.pods_of("app=w", pods)
+        assert 1 <= seen.every + seen.leaving <= 2, place
+        assert 1 <= len(list(reading.pods_in(pods, "a"))) <= 2, place
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_value_of_another_type_at_any_place_of_an_object_is_no_reading_or_keeps_its_count(odd: object) -> None:
+    for place in places(DEPLOYMENT):
+        with contextlib.suppress(Unavailable):
+            seen = reading.of_object(TARGET, changed(DEPLOYMENT, place, odd), reading.pods_of("app=w", [POD]))
+            wanted: dict[tuple[str | int, ...], object] = {
+                ("spec", "replicas"): odd,
+                ("spec",): 1,
+            }  # an empty spec means 1
+            assert seen.configured == wanted.get(place, 3), place
 
 
 SERVED = "workers.example.com"
