@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,7 +87,7 @@ def _pem(folder: Path, part: Mapping[str, Any], key: str) -> str:
         if data:
             return base64.b64decode(str(data), validate=True).decode("ascii")
         return (folder / str(file)).read_text(encoding="ascii")[:MOST_BYTES] if file else ""
-    except (OSError, binascii.Error, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # among them binascii.Error, UnicodeError, and of a path with a NUL
         raise _refused(f"{key} cannot be read ({type(error).__name__}); it must be in PEM") from None
 
 

@@ -70,6 +70,8 @@ def test_a_kubeconfig_with_a_token_is_read_and_its_secret_is_known(tmp_path: Pat
         ({"username": "a", "password": "b"}, CLUSTER, "is not supported; Kubernetes has no passwords"),
         ({"client-certificate-data": "Zm9v"}, CLUSTER, "one of client-certificate and client-key"),
         ({"client-key-data": "!"}, CLUSTER, "client-key cannot be read"),
+        ({"client-key-data": "é"}, CLUSTER, "client-key cannot be read"),
+        ({"client-key": "a\0b"}, CLUSTER, "client-key cannot be read"),
         ({"exec": {"args": []}}, CLUSTER, "exec names no command"),
         ({"exec": {"command": "aws", "args": "eks"}}, CLUSTER, "exec has args that are no list of texts"),
         ({"exec": {"command": "aws", "args": 5}}, CLUSTER, "exec has args that are no list of texts"),
