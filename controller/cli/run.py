@@ -178,7 +178,7 @@ async def _tell_of_left_behind(controller: Controller) -> None:
                 left_at=left.count,
                 message=f"this worker is not in the policy any more; its service keeps {was}, which the "
                 "controller no longer changes: "
-                "if it is not needed, set its replicas on Railway, or stop or delete the service",
+                "if they are not needed, set its replicas on its platform, or stop or delete it",
             )
         return
 
