@@ -34,8 +34,8 @@ class Request(NamedTuple):
 
 
 class _Refusal(Exception):  # noqa: N818  # it ends a request with a Status, which may be no error of ours
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        self.answer = status(code, reason, message)
+    def __init__(self, code: int, reason: str, message: str, name: str = "") -> None:
+        self.answer = status(code, reason, message, name=name)
         super().__init__(message)
 
 
@@ -95,7 +95,7 @@ class Api:
             return views.listed(self.cluster, kind.kind, kind.api_version, found)
         one = self.cluster.workloads.get((kind.name, asked["namespace"], name))
         if one is None:
-            raise _Refusal(404, "NotFound", f'{kind.name} "{name}" not found')
+            raise _Refusal(404, "NotFound", f'{kind.name} "{name}" not found', name)
         if asked["below"] not in {None, "scale"}:
             raise _Refusal(404, "NotFound", "the server could not find the requested resource")
         view = views.scale if asked["below"] else views.shown
@@ -139,7 +139,7 @@ class Api:
                 if request.method == "PATCH":
                     _annotate(pod, request)
                 return views.pod(self.cluster, one, pod)
-        raise _Refusal(404, "NotFound", f'pods "{asked["name"]}" not found')
+        raise _Refusal(404, "NotFound", f'pods "{asked["name"]}" not found', asked["name"])
 
     def _listed_pods(self, request: Request, here: list[tuple[Workload, Pod]]) -> dict[str, Any]:
         """A page of those with the labels. The token of the next one is a place, and not a moment as the API's is."""

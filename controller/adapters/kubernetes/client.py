@@ -37,7 +37,12 @@ _MERGE = "application/merge-patch+json"
 
 
 class Missing(Refused):
-    """HTTP 404: what was asked for is not there."""
+    """HTTP 404: what was asked for is not there.
+
+    names_it: the API names the object; without that, it knows no such resource, version or subresource at all.
+    """
+
+    names_it = False
 
 
 class Forbidden(Refused):
@@ -202,7 +207,9 @@ class KubernetesClient:
         if status == httpx.codes.FORBIDDEN:
             return Forbidden(SOURCE, f"{words}; see deploy/kubernetes/rbac.yaml for the rights that are needed")
         if status == httpx.codes.NOT_FOUND:
-            return Missing(SOURCE, words)
+            missing, details = Missing(SOURCE, words), found.get("details")
+            missing.names_it = isinstance(details, dict) and bool(details.get("name"))
+            return missing
         if status == httpx.codes.CONFLICT:
             return Outdated(
                 SOURCE, f"refused the change, because somebody else wrote after our reading (HTTP 409): {message}"

@@ -28,6 +28,12 @@ class Resources:
         base = f"/apis/{group}/{await self._version(group)}" if group else "/api/v1"
         return f"{base}/namespaces/{namespace}/{plural}{f'/{name}' if name else ''}"
 
+    def forget(self, resource: str) -> None:
+        """Has the version asked for again: a cluster that was upgraded may serve the resource by another one."""
+        _, _, group = resource.partition(".")
+        if group not in _KNOWN:
+            self._versions.pop(group, None)
+
     async def _version(self, group: str) -> str:
         if group not in self._versions:
             try:

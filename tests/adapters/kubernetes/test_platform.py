@@ -104,6 +104,45 @@ async def test_what_the_api_refuses_has_certainly_not_happened(fault: str, error
         assert fake.api.changes == []
 
 
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "says"),
+    [
+        pytest.param(DEPLOYMENT, ["other"], "has no deployments.apps other in namespace default; create it", id="one"),
+        pytest.param(DEPLOYMENT, ["other", "worker"], "has no deployments.apps other", id="of several"),
+        pytest.param(CUSTOM, ["other"], "has no workers.example.com other", id="a custom one"),
+        pytest.param(DAEMON_SET, ["worker"], "serves no daemonsets.apps with a scale", id="without a scale"),
+        pytest.param(
+            Kind("example.com", "v1", "", "wokers"), ["worker"], "serves no wokers.example.com", id="mistyped"
+        ),
+    ],
+)
+async def test_an_object_that_is_missing_is_told_from_a_resource_that_cannot_be_scaled(
+    kind: Kind, names: list[str], says: str
+) -> None:
+    async with FakeKubernetes(Timings()) as fake:
+        fake.cluster.add("worker")
+        platform = in_cluster(
+            KubernetesAccess(fake.url, token=fake.api.token), Lead(), [("default", kind.name, name) for name in names]
+        )
+        seen = await platform.observe([key(name, kind) for name in names])
+        await platform.close()
+    missing = seen[key(names[0], kind)]
+    assert isinstance(missing, Unavailable)
+    assert says in missing.text
+
+
+async def test_a_resource_that_a_cluster_serves_by_another_version_now_is_found_again() -> None:
+    """Otherwise only a restart of the controller would find it after an upgrade."""
+    async with cluster("worker", kind=CUSTOM) as (_, platform):
+        platform.resources._versions["example.com"] = "v0"
+        seen = await platform.observe([key("worker", CUSTOM)])
+        assert isinstance(seen[key("worker", CUSTOM)], Unavailable)
+        assert (await read(platform, kind=CUSTOM)).configured == 1
+
+
 @pytest.mark.parametrize("fault", ["500", "503", "html"])
 async def test_after_a_failure_of_the_server_s_the_outcome_is_unknown(fault: str) -> None:
     async with cluster("worker") as (fake, platform):
