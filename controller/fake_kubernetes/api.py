@@ -66,7 +66,7 @@ class Api:
         if known is not None:
             return known
         if path.endswith("/selfsubjectaccessreviews"):
-            return self._review(json.loads(request.body))
+            return self._review(_object(request.body))
         match = _PATH.fullmatch(path)
         if match is None:
             raise _Refusal(404, "NotFound", "the server could not find the requested resource")
@@ -83,6 +83,8 @@ class Api:
         if not verb or (request.method != "GET" and (is_scaler or not name)):
             # kubectl would take any other answer for success, and wait for an object to go that stays.
             raise _Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if request.query.get("watch") in {"1", "true"}:
+            raise _Refusal(405, "MethodNotAllowed", "the fake has no watch; ask again instead")
         if is_scaler and asked["version"] == "v1":  # as every version of Kubernetes has it
             return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v1", self.cluster.scalers)
         if plural == "pods" and not group:
@@ -107,11 +109,8 @@ class Api:
         kind = request.content_type.partition(";")[0]
         if request.method == "PATCH" and (kind not in _PATCHES or (kind != _SCALE_ONLY_MERGE and not one.kind.builtin)):
             raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
-        try:
-            given = json.loads(request.body)
-            meta, spec = given.get("metadata") or {}, given.get("spec") or {}
-        except (ValueError, AttributeError):
-            raise _Refusal(400, "BadRequest", "the object provided is unrecognized") from None
+        given = _object(request.body)
+        meta, spec = given.get("metadata") or {}, given.get("spec") or {}
         version = meta.get("resourceVersion")
         if version and version != str(one.version):
             words = "the object has been modified; please apply your changes to the latest version and try again"
@@ -160,6 +159,17 @@ class Api:
         return {**review, "status": {"allowed": allowed}}
 
 
+def _object(body: bytes) -> dict[str, Any]:
+    """Kubectl sends some objects in the API's own binary form."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        raise _Refusal(400, "BadRequest", "the fake reads JSON only") from None
+    if not isinstance(found, dict):
+        raise _Refusal(400, "BadRequest", "the object provided is unrecognized")
+    return found
+
+
 def _labels(selector: str) -> dict[str, str]:
     """Of a selector that asks for equal values; the fake knows no other."""
     pairs = [one.replace("==", "=").partition("=") for one in filter(None, selector.split(","))]
@@ -174,8 +184,8 @@ def _annotate(pod: Pod, request: Request) -> None:
     if kind not in _PATCHES:
         raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
     try:
-        annotations = json.loads(request.body)["metadata"]["annotations"].items()
-    except (ValueError, KeyError, TypeError, AttributeError):
+        annotations = _object(request.body)["metadata"]["annotations"].items()
+    except (KeyError, TypeError, AttributeError):
         raise _Refusal(400, "BadRequest", "the fake takes annotations of a pod, and nothing else") from None
     if not all(value is None or isinstance(value, str) for _, value in annotations):
         raise _Refusal(400, "BadRequest", "annotations are strings")
