@@ -74,17 +74,8 @@ class Api:
 
     def _of_resource(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
         group, plural, name = asked["group"] or "", asked["plural"], asked["name"]
-        verb = {"GET": "get" if name else "list", "PATCH": "patch", "PUT": "update"}.get(request.method, "")
-        resource = f"{plural}/{asked['below']}" if asked["below"] else plural
-        if f"{verb} {resource}" in self.denied:
-            who = "system:serviceaccount:default:autoscaler"
-            raise _Refusal(403, "Forbidden", f'{resource}.{group} is forbidden: User "{who}" cannot {verb} {resource}')
+        self._check_that_it_may(request, asked)
         is_scaler = plural == "horizontalpodautoscalers"
-        if not verb or (request.method != "GET" and (is_scaler or not name)):
-            # kubectl would take any other answer for success, and wait for an object to go that stays.
-            raise _Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-        if request.query.get("watch") in {"1", "true"}:
-            raise _Refusal(405, "MethodNotAllowed", "the fake has no watch; ask again instead")
         if is_scaler and asked["version"] == "v1":  # as every version of Kubernetes has it
             return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v1", self.cluster.scalers)
         if plural == "pods" and not group:
@@ -104,6 +95,21 @@ class Api:
         if request.method != "GET":
             self._write(request, one)
         return view(self.cluster, one)
+
+    def _check_that_it_may(self, request: Request, asked: Mapping[str, Any]) -> None:
+        """The caller has the right, and the fake the means."""
+        plural, name, below = asked["plural"], asked["name"], asked["below"]
+        verb = {"GET": "get" if name else "list", "PATCH": "patch", "PUT": "update"}.get(request.method, "")
+        resource = f"{plural}/{below}" if below else plural
+        if f"{verb} {resource}" in self.denied:
+            who = f'User "system:serviceaccount:default:autoscaler" cannot {verb} {resource}'
+            raise _Refusal(403, "Forbidden", f"{resource}.{asked['group'] or ''} is forbidden: {who}")
+        is_scaler = plural == "horizontalpodautoscalers"
+        if not verb or (request.method != "GET" and (is_scaler or not name)):
+            # kubectl would take any other answer for success, and wait for an object to go that stays.
+            raise _Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if request.query.get("watch") in {"1", "true"}:
+            raise _Refusal(405, "MethodNotAllowed", "the fake has no watch; ask again instead")
 
     def _write(self, request: Request, one: Workload) -> None:
         kind = request.content_type.partition(";")[0]
