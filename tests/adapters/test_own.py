@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ class Failing:
 
 class Broken:
     def __init__(self, opening): raise ZeroDivisionError("of its own")
+
+class LacksVariable:
+    def __init__(self, opening): opening.access.environment["FOLDER"].strip()
 """
 
 
@@ -42,8 +46,8 @@ def policy(*uses: str) -> Policy:
     return Policy.model_validate({"workers": workers})
 
 
-def opened(*uses: str) -> OwnPlatforms:
-    return OwnPlatforms(Opening(OwnAccess({}), policy(*uses), SystemClock(), lambda _: True, 1.0, Masker()))
+def opened(*uses: str, access: OwnAccess | None = None) -> OwnPlatforms:
+    return OwnPlatforms(Opening(access or OwnAccess({}), policy(*uses), SystemClock(), lambda _: True, 1.0, Masker()))
 
 
 @pytest.fixture
@@ -52,11 +56,22 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
 
 
-@pytest.mark.parametrize("use", ["no_such_module:Platform", "theirs:NoSuchClass", "theirs:Broken", "no-entry-point"])
-def test_a_class_that_cannot_be_loaded_is_refused_at_the_start(theirs: None, use: str) -> None:
+@pytest.mark.parametrize(
+    ("use", "why"),
+    [
+        ("no_such_module:Platform", "ModuleNotFoundError: No module named 'no_such_module'; write MODULE:CLASS"),
+        ("theirs:NoSuchClass", "has no attribute 'NoSuchClass'; write MODULE:CLASS"),
+        ("theirs:Broken", "its __init__ raised ZeroDivisionError: of its own (theirs.py:14)"),
+        ("theirs:LacksVariable", "its __init__ raised KeyError: 'FOLDER' (theirs.py:17)"),
+        ("no-entry-point", "no installed package has an entry point of that name"),
+    ],
+)
+def test_a_class_that_cannot_be_loaded_is_refused_at_the_start_with_the_place(theirs: None, use: str, why: str) -> None:
+    access = OwnAccess(os.environ)  # whose lookup raises in a file of Python's own
     with pytest.raises(ConfigurationError) as error:
-        opened(use)
-    assert f"{use} cannot be loaded" in str(error.value)
+        opened(use, access=access)
+    assert f"{use} cannot be loaded: " in str(error.value)
+    assert why in str(error.value)
 
 
 async def test_one_that_a_later_policy_names_and_that_cannot_be_loaded_is_unavailable(theirs: None) -> None:
