@@ -193,7 +193,7 @@ async def test_seconds_that_are_no_number_are_refused_in_words(
 ) -> None:
     said = await ran(capsys, monkeypatch, argv, {"FLY_API_TOKEN": TOKEN})
     assert (said.code, said.out) == (78, "")
-    assert said.err == f"{argv.split()[-1]!r} is no number of seconds: write it like 30\n"
+    assert said.err == f"{argv.rsplit(maxsplit=1)[-1]!r} is no number of seconds: write it like 30\n"
 
 
 async def test_what_the_api_says_reaches_the_one_who_reads_the_log() -> None:
