@@ -186,9 +186,7 @@ class KubernetesClient:
                         raise Unavailable(SOURCE, f"answered {method} {path} with more than {MOST_BYTES:,} bytes")
                 status, retry_after = response.status_code, response.headers.get("retry-after", "")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotSent(
-                SOURCE, f"cannot be reached ({type(error).__name__}); check the server and its certificate"
-            ) from None
+            raise NotSent(SOURCE, f"cannot be reached at {self._server} ({_cause(error)})") from None
         except httpx.TimeoutException:
             raise Unavailable(SOURCE, f"did not answer {method} {path} in time") from None
         except httpx.HTTPError as error:
@@ -250,6 +248,13 @@ def trust(access: KubernetesAccess) -> ssl.SSLContext:
             file.flush()
             context.load_cert_chain(file.name)
     return context
+
+
+def _cause(error: httpx.TransportError) -> str:
+    """With the part to look at, where it is known."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not of the CA that is given for it, or of another name"
+    return f"{type(error).__name__}; is that its address, and may it be reached from here?"
 
 
 def _object(body: bytearray) -> dict[str, Any] | None:

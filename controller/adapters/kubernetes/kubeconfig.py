@@ -56,6 +56,8 @@ def _access(folder: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -
     server = cluster.get("server")
     if not isinstance(server, str) or not server.startswith(("https://", "http://")):
         raise _refused("the cluster's server must be an https:// or http:// address")
+    if "@" in server:
+        raise _refused("the cluster's server holds a user or password, which is not supported; write a token")
     certificate = _pem(folder, user, "client-certificate"), _pem(folder, user, "client-key")
     if any(certificate) and not all(certificate):
         raise _refused("has one of client-certificate and client-key; write both, or neither")

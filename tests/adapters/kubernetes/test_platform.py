@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
+from controller.adapters.clock import SystemClock
 from controller.adapters.kubernetes.access import KubernetesAccess
+from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Outdated, Refused, Unavailable
@@ -161,6 +164,25 @@ async def test_a_status_that_was_written_in_between_refuses_the_change_and_the_n
             await platform.scale(key("worker"), intent_to(2), seen)
         await platform.scale(key("worker"), intent_to(2), await read(platform))
         assert [change["to"] for change in fake.api.changes] == [2]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("All connection attempts failed", "ConnectError; is that its address"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", "its certificate is not of the CA"),
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_named_with_what_to_look_at(error: str, says: str) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(error)
+
+    access = KubernetesAccess("https://10.0.0.1:6443", token="t")
+    client = KubernetesClient(access, SystemClock(), transport=httpx.MockTransport(fails))
+    with pytest.raises(NotSent) as away:
+        await client.get("/version")
+    await client.close()
+    assert away.value.text.startswith(f"cannot be reached at https://10.0.0.1:6443 ({says}")
 
 
 async def test_a_token_that_expired_is_read_again_once() -> None:

@@ -70,6 +70,7 @@ def test_a_kubeconfig_with_a_token_is_read_and_its_secret_is_known(tmp_path: Pat
         ({"client-key-data": "!"}, CLUSTER, "client-key cannot be read"),
         ({"exec": {"args": []}}, CLUSTER, "exec names no command"),
         ({}, {"server": "cluster.test"}, "must be an https:// or http:// address"),
+        ({}, {"server": "https://me:word@cluster.test"}, "server holds a user or password"),
         ({}, {**CLUSTER, "proxy-url": "http://p"}, "set HTTPS_PROXY"),
     ],
 )
