@@ -41,7 +41,7 @@ test-browser: $(VENV)/.browser  ## tests of the page in a real browser (needs ch
 
 test-swarm: $(VENV)/.dev  ## the contract of a platform on a real Docker Swarm, installed by apt where it may be (1 minute)
 	@command -v dockerd >/dev/null && command -v busybox >/dev/null \
-	  || { apt-get update -qq && apt-get install -y -qq docker.io iptables busybox-static; } >/dev/null 2>&1 || true
+	  || { timeout 60 apt-get update -qq && timeout 120 apt-get install -y -qq docker.io iptables busybox-static; } >/dev/null 2>&1 || true
 	@AUTOSCALER_TEST_SWARM=1 $(BIN)/python -m pytest -n 0 -rs tests/contract/test_real_swarm.py $(ARGS)
 
 constraints:  ## pin the image's packages to the newest versions (deploy/constraints.txt)

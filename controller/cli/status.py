@@ -109,7 +109,10 @@ def asked(address: str) -> dict[str, Any]:
                 if len(text) > _MOST_BYTES:
                     raise ValueError("answered with more than 8 MB; is it a worker-autoscaler?")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ValueError(f"no answer ({str(error) or type(error).__name__})") from None
+        why = str(error) or type(error).__name__
+        raise ValueError(
+            f"no answer ({why}); does the controller run there? `autoscaler status URL` asks another one"
+        ) from None
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

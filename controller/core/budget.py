@@ -136,6 +136,11 @@ class Spent:
             raise ValueError("is no spend")
         return found
 
+    def tally_of(self, key: str, begins: float) -> Tally | None:
+        """Of the period that begins then; the last one, if none is known of it."""
+        last, replaced = self.tallies.get(key), self.replaced.get(key)
+        return replaced if replaced is not None and replaced.begins == begins else last
+
     def not_after(self, now: float) -> Self:
         """After a clock was set back: without this, nothing is charged until it has caught up.
 
@@ -259,7 +264,7 @@ class Spend(NamedTuple):
     def of(cls, other: Other, budget: Budget, begins: float) -> Self:
         """A tally of an earlier period says that nothing was charged in this one yet."""
         spent, price = other.spent, other.price
-        tally = None if spent is None else spent.tallies.get(_key(budget))
+        tally = None if spent is None else spent.tally_of(_key(budget), begins)
         if tally is None or price is None:
             return cls(unknown=(other.worker,), is_unpriced=price is None)
         by_limits = () if other.size is not None else (other.worker,)

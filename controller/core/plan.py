@@ -466,7 +466,8 @@ def _what_becomes_of_it(draft: _Draft, after: int) -> str:
     """Of a count that a person set on the platform, and how to keep it."""
     here = draft.here
     if here.held is not None:
-        return f"it is undone now: {here.held.words}"
+        is_wanted = after == here.policy.min_replicas
+        return f"it {'stays' if is_wanted else 'is undone now'}: {here.held.words}"
     keeping = f"to keep it, `autoscaler hold {draft.seen.worker or 'WORKER'} {after} --for 2h`"
     return f"the cooldowns start now, and then the policy decides again; {keeping}"
 

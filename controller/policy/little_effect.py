@@ -24,9 +24,23 @@ def little_effects(policy: Policy) -> Iterator[str]:
     for pool in policy.pools.keys() - used:
         yield f"pools.{pool}: has no workers; write pool: {pool} at each of them, or remove it"
     for name, worker in policy.workers.items():
-        every = (*_of_max_wait(worker), *_of_per_worker(worker), *_of_budget(worker, policy.budget))
+        every = (*_of_tiers(worker), *_of_max_wait(worker), *_of_per_worker(worker), *_of_budget(worker, policy.budget))
         for key, words in every:
             yield f"workers.{name}.{key}: {words}"
+
+
+def _of_tiers(worker: WorkerPolicy) -> Iterator[tuple[str, str]]:
+    if not worker.tiers or worker.max_wait is not None:
+        return
+    most = max(tier.replicas for tier in worker.tiers)
+    fallback = 0 if worker.on_unavailable is None else worker.on_unavailable.at_least
+    reached = max(most, worker.highest_min, fallback)
+    if reached < worker.max_replicas:
+        asked = "1 worker" if most == 1 else f"{most} workers"
+        words = (
+            f"is {worker.max_replicas}, but the tiers ask for {asked} at most, so only an operator's hold goes higher"
+        )
+        yield "max_replicas", f"{words}; raise the replicas of the last tier, or write max_replicas: {reached}"
 
 
 def _of_budget(worker: WorkerPolicy, of_all: Budget | None) -> Iterator[tuple[str, str]]:

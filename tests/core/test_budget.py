@@ -11,7 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.core.budget import ALL, OWN, Other, Period, Shared, Spent, Standing, Tally, charged, larger, standings
+from controller.core.budget import (
+    ALL,
+    OWN,
+    Other,
+    Period,
+    Shared,
+    Spend,
+    Spent,
+    Standing,
+    Tally,
+    charged,
+    larger,
+    standings,
+)
 from controller.core.history import Known, Loss, given_back
 from controller.core.model import Decision, History, QueueDepth, Replicas, ServiceState
 from controller.core.override import Blocks, Kind, Override, Overrides
@@ -446,6 +459,17 @@ def test_a_clock_that_runs_a_whole_period_ahead_and_is_set_right_goes_on_with_wh
     right = charged(ahead.not_after(NOON + 30), [budget()], 3, NOON + 30, GAP)
     assert right.tallies["day UTC"].worker_s == spent.tallies["day UTC"].worker_s
     assert charged(right, [budget()], 3, NOON + 40, GAP).tallies["day UTC"].worker_s == 3 * 30
+
+
+def test_of_another_worker_it_counts_what_it_spent_in_this_period_although_its_record_is_in_the_next() -> None:
+    hourly = budget(per="hour")
+    ahead = charged(
+        charged(charged(None, [hourly], 2, NOON, GAP), [hourly], 2, NOON + 10, GAP), [hourly], 2, NOON + 3601, GAP
+    )
+    price = Price(1.0, 1.0)
+    other = Other("w", ahead, price)
+    of_this, of_next = (Spend.of(other, hourly, NOON + start).dollars for start in (0, 3600))
+    assert of_this == 20 * price.per_second > of_next > 0
 
 
 @pytest.mark.parametrize(

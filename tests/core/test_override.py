@@ -249,7 +249,11 @@ def test_a_held_count_is_sent_even_if_the_queue_cannot_be_read() -> None:
 
 def test_an_external_change_names_the_command_that_keeps_it() -> None:
     replicas = Replicas(4, 4, 4, ServiceState.RUNNING)
-    for each, words in (((), "autoscaler hold w 4 --for 2h"), ((hold(2),), "it is undone now: held at 2 by ann")):
+    for each, words in (
+        ((), "autoscaler hold w 4 --for 2h"),
+        ((hold(2),), "it is undone now: held at 2 by ann"),
+        ((hold(4),), "it stays: held at 4 by ann"),
+    ):
         past = history(*each, count=2, queue_seen=POLICY.only_queue.identity)
         seen = Seen(POLICY, QueueDepth(5, 0), replicas, past, NOW, SOURCES, Retention(0.0, 31.0), 60.0, worker="w")
         (event,) = plan(seen).events

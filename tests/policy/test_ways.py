@@ -10,7 +10,7 @@ from controller.core.problems import ConfigurationError
 from controller.policy import WorkerPolicy, effective, json_schema, little_effects, load_policy
 from controller.policy.document import dotted
 
-TIERS, JOBS, WAIT = "tiers: [{replicas: 1}]", "per_worker: 5", "target_wait: 60s"
+TIERS, JOBS, WAIT = "tiers: [{replicas: 5}]", "per_worker: 5", "target_wait: 60s"
 
 
 def text(*lines: str, queue: str = "{table: job}") -> str:
@@ -162,6 +162,19 @@ SQL = '{{sql: "SELECT {columns} FROM job"}}'
     ("written", "warning"),
     [
         (text(TIERS), ""),
+        (
+            text("tiers: [{replicas: 3}]", "min_replicas: 1"),
+            "max_replicas: is 5, but the tiers ask for 3 workers at most, so only an operator's hold goes higher",
+        ),
+        (text("tiers: [{replicas: 3}]", "max_wait: 5m"), ""),
+        (
+            text("tiers: [{replicas: 3}]", "schedules: [{cron: '0 8 * * *', timezone: UTC, for: 1h, min_replicas: 5}]"),
+            "",
+        ),
+        (
+            text("tiers: [{replicas: 3}]", "on_unavailable: {after: 1m, at_least: 4}"),
+            "max_replicas: is 5, but the tiers",
+        ),
         (text(WAIT, "max_wait: 60s"), ""),
         (
             text(WAIT, "max_wait: 59s"),

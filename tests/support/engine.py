@@ -21,6 +21,8 @@ from typing import Any
 
 import httpx
 
+from controller.demo.server_host import free_ports
+
 IMAGE = "autoscaler-test:1"
 WORKER = 'trap "exit 0" TERM; while :; do busybox sleep 0.1; done'
 _READY_S = 60.0
@@ -106,8 +108,7 @@ def engine() -> Iterator[Engine]:
         try:
             found = Engine(f"unix://{folder}/sock")
             _wait_for(found, daemon, folder / "log")
-            _import_image(folder, Path(busybox))
-            found.asked("POST", "/swarm/init", {"ListenAddr": "127.0.0.1:2377", "AdvertiseAddr": "127.0.0.1"})
+            _prepare(found, folder, Path(busybox))
             yield found
             found.remove_all()
             found.asked("POST", "/swarm/leave", force="true")
@@ -130,6 +131,25 @@ def _wait_for(found: Engine, daemon: subprocess.Popen[bytes], log: Path) -> None
         else:
             return
     raise CannotStartError(f"dockerd did not answer within {_READY_S:.0f} s")
+
+
+def _prepare(found: Engine, folder: Path, busybox: Path) -> None:
+    """As a manager whose tasks run: in a sandbox the Engine may answer and yet start no container."""
+    try:
+        _import_image(folder, busybox)
+        listens = f"127.0.0.1:{next(free_ports())}"
+        found.asked("POST", "/swarm/init", {"ListenAddr": listens, "AdvertiseAddr": "127.0.0.1"})
+        found.create("probe")
+    except (httpx.HTTPError, AssertionError) as error:
+        raise CannotStartError(f"dockerd is no manager of a Swarm: {error}") from None
+    ends, tasks = time.monotonic() + _READY_S, [{"Status": {"State": "new"}}]
+    while not any(task["Status"]["State"] == "running" for task in tasks):
+        if time.monotonic() > ends:
+            status = tasks[-1]["Status"]
+            raise CannotStartError(f"no task runs: {status['State']}, {status.get('Err') or status.get('Message')}")
+        time.sleep(0.1)
+        tasks = found.asked("GET", "/tasks") or tasks
+    found.remove_all()
 
 
 def _import_image(folder: Path, busybox: Path) -> None:

@@ -14,7 +14,7 @@ from controller.policy import Budget
 from tests.support.record import Limits
 
 HOUR_S = 3600.0
-STEPS = (0.8, 0.9, 1.0)
+_STEPS = (0.8, 0.9, 1.0)
 _ROUNDED = 1e-4
 """The record keeps milliseconds, so a share is known within this part of it."""
 
@@ -53,7 +53,7 @@ class Charge(NamedTuple):
 
 
 def step_of(share: float) -> int:
-    return sum(share >= step for step in STEPS)
+    return sum(share >= step for step in _STEPS)
 
 
 def capped(limits: Limits, budgets: Sequence[tuple[Budget, float]], worker_s: float) -> tuple[Limits, ...]:
@@ -78,6 +78,6 @@ def stays_within_its_step(budgets: Sequence[tuple[Budget, float]], before: float
     return all(
         not before < share * budget.amount / price * (1 + sign * _ROUNDED) <= after
         for budget, price in budgets
-        for share in (*STEPS, 1 + budget.overrun)
+        for share in (*_STEPS, 1 + budget.overrun)
         for sign in (-1, 1)
     )

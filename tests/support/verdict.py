@@ -24,12 +24,11 @@ min and max are those of the hour: a schedule may have others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from controller.core.wanted import tier_replicas
 from controller.policy import WorkerPolicy
 from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent, StepTold
-from tests.support.spend import STEPS, Charge
+from tests.support.spend import Charge
 
 _LAG_S = 25.0
 """How old what Railway shows can be: it needs seconds to show a change, and 20 s more on a bad day."""
@@ -477,15 +476,13 @@ def _is_charged(record: Record, before: Sequence[Charge], later: Charge) -> bool
 
 
 def _told(record: Record) -> Iterator[str]:
-    for earlier, later in pairwise(record.charges):
-        for scope in sorted({*earlier.told, *later.told}):
-            before, step = earlier.told.get(scope, 0), later.told.get(scope, 0)
-            # A record that lost the earlier step goes on from one before it.
-            is_lost = any(earlier.at - _SNAPSHOT_S <= at <= later.at for at in _lost(record))
-            ends = {f" {later.begins:.0f} {one} {step}" for one in (range(len(STEPS)) if is_lost else [before])}
-            told = [one for one in record.told if one.ident.startswith(scope) and one.ident.endswith(tuple(ends))]
-            if before == step or any(later.at - _A_PASS_S <= at <= later.at for at in [*_lost(record), *record.set_at]):
+    for place, later in enumerate(record.charges[1:], 1):
+        for scope in sorted({*record.charges[place - 1].told, *later.told}):
+            step, before = later.told.get(scope, 0), _steps_before(record, place, scope)
+            if step in before or any(later.at - _A_PASS_S <= at <= later.at for at in [*_lost(record), *record.set_at]):
                 continue
+            ends = tuple(f" {later.begins:.0f} {one} {step}" for one in before)
+            told = [one for one in record.told if one.ident.startswith(scope) and one.ident.endswith(ends)]
             writer = next(life for life in record.lives if life.who == later.who)
             if not told and (writer.until is None or writer.until > later.at + _A_PASS_S):
                 yield f"{later.at:.3f}: {later.who} wrote that step {step} of the budget was told, and told nobody"
@@ -501,6 +498,14 @@ def _told(record: Record) -> Iterator[str]:
             continue  # it may not have been written, and then the next pass tells it
         if not any(one.at - _LAG_S <= at <= again.at for at in [*_lost(record), *record.set_at]):
             yield f"{again.at:.3f}: {again.who} told {again.ident} again, which {one.who} had told at {one.at:.3f}"
+
+
+def _steps_before(record: Record, place: int, scope: str) -> set[int]:
+    """That of the charge before this one; if the record was lost since, any earlier one may be what came back."""
+    last, at = record.charges[place - 1], record.charges[place].at
+    if any(last.at - _SNAPSHOT_S <= lost <= at for lost in _lost(record)):
+        return {0, *(one.told.get(scope, 0) for one in record.charges[:place])}
+    return {last.told.get(scope, 0)}
 
 
 def _is_of(charge: Charge, told: StepTold) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -30,6 +31,9 @@ _DOUBTFUL_AGAIN_S = 30.0
 _FEW = 10
 _EACH_S = 0.1
 """While more than _FEW small ones are in doubt, each is surveyed this often for each of them: of 1,000, every 100 s."""
+_MOST_AT_ONCE, _APART_S = 100, 0.1
+"""Whole surveys that are made one after the other; from then on, one for each so many seconds. The statuses of an empty
+queue, without which it is not known whether it is empty, are looked at all the same."""
 _SURVEY_S = 0.5
 """Timeout of one statement of a survey within a cycle."""
 _MOST_TOGETHER = 20
@@ -60,6 +64,8 @@ class Remarks:
         """By key, the surveys that wait for the connection."""
         self._named: set[str] = set()
         """Queues in which a job with a status that the policy names was seen."""
+        self._free_at = -math.inf
+        """When the surveys that were made would have been made, _APART_S apart."""
 
     async def added_to(self, depth: QueueDepth, queue: QueuePolicy) -> QueueDepth:
         """The reading with the remarks about its queue; makes the survey first if it is due."""
@@ -73,18 +79,26 @@ class Remarks:
         # Until a job with a status that the policy names was seen, an empty queue may be a misspelt status. The survey
         # is then made more often.
         is_doubtful = key not in self._named and queue.table is not None
-        if last is None or now - last.made >= _SURVEY_AGAIN_S:
+        is_due = last is None or now - last.made >= _SURVEY_AGAIN_S
+        if is_due and self._may_survey(now):
             last = await self._surveyed(queue)
-        elif is_doubtful and now - last.words_at >= self._again_after(last.survey):
+        elif is_doubtful and (last is None or now - last.words_at >= self._again_after(last.survey)):
             last = await self._surveyed(queue, only_words=True)
-        words = last.survey.words
+        words = None if last is None else last.survey.words
         if words is not None and words.named:
             self._named.add(key)
         unnamed = words.unnamed(queue.table) if words is not None and key not in self._named else ""
         zone = self._lookup.zone_warning(queue)
         zones = (Remark("timezone", zone),) if zone else ()
-        remarks = (*depth.remarks, *behind, *zones, *last.survey.remarks(queue))
-        return replace(depth, unnamed=unnamed, remarks=remarks)
+        surveyed = () if last is None else last.survey.remarks(queue)
+        return replace(depth, unnamed=unnamed, remarks=(*depth.remarks, *behind, *zones, *surveyed))
+
+    def _may_survey(self, now: float) -> bool:
+        """Whether a whole survey may be made now: those of 1,000 queues at once would make the first cycle late."""
+        if self._free_at - now > (_MOST_AT_ONCE - 1) * _APART_S:
+            return False
+        self._free_at = max(now, self._free_at) + _APART_S
+        return True
 
     async def no_failed(self, queue: QueuePolicy) -> str:
         """Why the number of failed jobs is unknown; "" if the policy names their statuses, or no other was seen."""
@@ -96,8 +110,8 @@ class Remarks:
     async def _surveyed(self, queue: QueuePolicy, *, only_words: bool = False) -> _LastSurvey:
         """Makes a survey. If it fails, the last one is kept: remarks are not worth failing a reading for.
 
-        only_words: of the last survey, only the statuses are looked at again. The first one that gets the connection
-        makes the surveys of all that wait for it, in the round trips of one.
+        only_words: only the statuses are looked at, and the rest of the last survey stays. The first one that gets the
+        connection makes the surveys of all that wait for it, in the round trips of one.
         """
         key = key_of(queue)
         self._due[key] = _Due(queue, only_words)
@@ -134,14 +148,16 @@ class Remarks:
             found = [unavailable]
         for (key, one), survey in zip(these.items(), found, strict=True):
             last = self._surveys.get(key)
-            made = last.made if last is not None and one.only_words else now
+            before = -math.inf if last is None else last.made
+            made = before if one.only_words else now
             kept = survey if isinstance(survey, Survey) else last.survey if last is not None else Survey()
             self._surveys[key] = _LastSurvey(kept, made, now)
 
     async def _one(self, key: str, due: _Due, place: Located, ask: Ask) -> Survey:
         last = self._surveys.get(key)
-        if due.only_words and last is not None and place.own is not None:
-            return last.survey._replace(words=await words_in(due.queue, place.own, ask))
+        if due.only_words and place.own is not None:
+            survey = Survey() if last is None else last.survey
+            return survey._replace(words=await words_in(due.queue, place.own, ask))
         return await survey_of(due.queue, place, ask)
 
     def _again_after(self, survey: Survey) -> float:

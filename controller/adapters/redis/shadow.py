@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.adapters.redis.record import Stored, history_of, number
-from controller.core.budget import Spent
+from controller.core.budget import Spent, larger
 from controller.core.history import Known, Loss
 from controller.core.model import Change, History
 from controller.core.override import Overrides
@@ -66,7 +66,8 @@ class Shadow:
             ValueError, KeyError: a field is not what a controller writes.
         """
         if "memory" not in fields:
-            return  # Redis was emptied: keep our copy
+            self._note_what_others_gave_back(self.history_in(fields), redis_now, asked_at)
+            return
         same, revision = fields["memory"] == self._memory, number(fields.get("revision", "0"))
         if same and revision < self.revision:
             return  # Redis was rolled back, or a newer answer was processed first
@@ -75,19 +76,27 @@ class Shadow:
         self._up = _updated(self._up, fields.get("last_up"), redis_now, asked_at, written=written)
         self._down = _updated(self._down, fields.get("last_down"), redis_now, asked_at, written=written)
         self._memory, self.revision, self._count = fields["memory"], revision, history.count
-        self._overrides, self._schedule, self._spent = history.overrides, history.schedule, history.spent
-        changed_at = round(1000 * history.overrides.changed_at)
-        if not changed_at:
-            self._overrides_at = None
-        elif self._overrides_at is None or self._overrides_at.stamp != changed_at:
-            self._overrides_at = _anchor(changed_at, redis_now, asked_at)
-        self._scaled_within = history.scaled_within
+        self._schedule, self._spent, self._scaled_within = history.schedule, history.spent, history.scaled_within
+        self._note_overrides(history.overrides, redis_now, asked_at)
         change, before = history.change, self._change
         known = self._change_at if change is not None and before is not None and change.id == before.id else None
         self._change = change
         self._change_at = (
             _updated(known, fields["intent_at"], redis_now, asked_at, written=False) if change is not None else None
         )
+
+    def _note_what_others_gave_back(self, history: History, redis_now: int, asked_at: float) -> None:
+        """Redis was emptied. Our copy stays, but a process that knew more may have spent more, or an operator came."""
+        self._spent = larger(self._spent, history.spent)
+        if history.overrides.changed_at > self._overrides.changed_at:
+            self._note_overrides(history.overrides, redis_now, asked_at)
+
+    def _note_overrides(self, overrides: Overrides, redis_now: int, asked_at: float) -> None:
+        self._overrides, changed_at = overrides, round(1000 * overrides.changed_at)
+        if not changed_at:
+            self._overrides_at = None
+        elif self._overrides_at is None or self._overrides_at.stamp != changed_at:
+            self._overrides_at = _anchor(changed_at, redis_now, asked_at)
 
     def known(self, now: float) -> Known | None:
         """The copy, with ages by our monotonic clock; None: no state of the record was seen yet."""

@@ -205,6 +205,26 @@ async def test_of_many_empty_tables_the_status_is_looked_at_less_often(
     assert first.unnamed == second.unnamed != ""
 
 
+async def test_of_many_tables_the_surveys_are_spread_but_for_the_statuses_of_empty_ones(
+    admin: Connection, queue: PostgresQueue, queues: list[Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remarks, "_MOST_AT_ONCE", 1)
+    monkeypatch.setattr(remarks, "_APART_S", 600.0)
+    for number in (0, 1, 2):
+        await _put(admin, number, "queued")
+    said = [
+        (one.unnamed, [remark.about for remark in one.remarks])
+        for one in await read_together(queue, queues[1], queues[0], queues[2])
+        if isinstance(one, QueueDepth)
+    ]
+    assert [about for _, about in said] == [["statuses"], ["statuses"], []]
+    assert "status queued" in said[1][0]
+    monkeypatch.setattr(remarks, "_MOST_AT_ONCE", 2)
+    (later,) = await read_together(queue, queues[2])
+    assert isinstance(later, QueueDepth)
+    assert [remark.about for remark in later.remarks] == ["statuses"]
+
+
 async def test_a_survey_that_fails_for_one_table_is_made_of_the_others(
     admin: Connection, queue: PostgresQueue, queues: list[Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:

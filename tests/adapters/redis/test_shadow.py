@@ -17,6 +17,7 @@ from controller.adapters.redis.journal import RedisJournal
 from controller.adapters.redis.keys import Keys
 from controller.adapters.redis.leases import RedisLeases
 from controller.adapters.redis.shadow import Shadow
+from controller.core.budget import Spent, Tally
 from controller.core.history import Known
 from controller.core.model import Lease
 from controller.core.override import Overrides
@@ -320,6 +321,26 @@ def test_how_long_ago_an_operator_changed_something_goes_on_with_the_process_s_o
     known = shadow.known(ASKED_AT + 10)
     assert known is not None
     assert (known.overrides.changed_at, known.overrides_age) == (changed_at, 15)
+
+
+def test_of_an_emptied_record_it_learns_what_others_gave_back_and_what_an_operator_asked_for_since() -> None:
+    shadow, now = Shadow(), REDIS_MS / 1000
+
+    def fields(worker_s: float, changed_at: float) -> dict[str, str]:
+        spent = Spent(now, 2, {"hour UTC": Tally(now - 60, now - 60, worker_s)})
+        return {"spent": spent.as_text(), "overrides": Overrides(changed_at).as_text()}
+
+    def known() -> tuple[float, float]:
+        one = shadow.known(ASKED_AT)
+        assert one is not None
+        assert one.spent is not None
+        return one.spent.tallies["hour UTC"].worker_s, one.overrides.changed_at
+
+    shadow.note({"memory": "m", "revision": "1", **fields(50, now - 20)}, REDIS_MS, ASKED_AT)
+    shadow.note(fields(40, now - 30), REDIS_MS, ASKED_AT)
+    assert known() == (50, now - 20)
+    shadow.note(fields(60, now - 5), REDIS_MS, ASKED_AT)
+    assert known() == (60, now - 5)
 
 
 def test_a_time_that_was_deleted_by_a_write_is_forgotten_and_one_that_was_lost_is_not() -> None:
