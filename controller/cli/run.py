@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         "run",
         run,
         "run the controller until a signal ends it",
-        touches="reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the "
+        touches="reads PostgreSQL; reads and changes the workers on their platform; writes its own keys and the "
         "rate-limit keys in Redis; listens on PORT. With `--dry-run` it only reads",
         last=ENVIRONMENT,
     )
