@@ -31,6 +31,8 @@ _CANNOT_START = {
     "CreateContainerConfigError": "check the ConfigMaps and Secrets that the pods name",
     "CreateContainerError": "see the pod's events",
 }
+_STARTED_AGAIN = {"CrashLoopBackOff", "RunContainerError"}
+"""What a container that ended waits with; by turns, where its command is not there."""
 _MOST_ORDINALS = 10_000
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 _REQUIREMENT = re.compile(r"\s*(!?)([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^,\s]*)|\s(in|notin)\s*\(([^)]*)\))?\s*(?:,|$)")
@@ -293,16 +295,22 @@ def _is_ready(status: Mapping[str, Any]) -> bool:
 
 
 def _ended(status: Mapping[str, Any]) -> int | None:
-    """The exit code with which a container ended that should go on; None: none did."""
-    for one in _parts(status, "containerStatuses"):
-        state, before = _part(one, "state"), _part(_part(one, "lastState"), "terminated")
-        ended = _part(state, "terminated")
-        if not ended and _part(state, "waiting").get("reason") == "CrashLoopBackOff":
-            ended = before
-        code = ended.get("exitCode")
-        if isinstance(code, int):
-            return code
-    return None
+    """The exit code with which a container ended that should go on; None: none did.
+
+    An init container that ended with 0 did what it is there for.
+    """
+    codes = [_code(one) for one in _parts(status, "initContainerStatuses")]
+    codes = [code or None for code in codes] + [_code(one) for one in _parts(status, "containerStatuses")]
+    return next((code for code in codes if code is not None), None)
+
+
+def _code(container: Mapping[str, Any]) -> int | None:
+    state, before = _part(container, "state"), _part(_part(container, "lastState"), "terminated")
+    ended = _part(state, "terminated")
+    if not ended and _part(state, "waiting").get("reason") in _STARTED_AGAIN:
+        ended = before
+    code = ended.get("exitCode")
+    return code if isinstance(code, int) else None
 
 
 def _keeps(status: Mapping[str, Any]) -> tuple[str, str]:
