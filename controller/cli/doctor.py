@@ -33,8 +33,8 @@ def add(commands: Commands) -> None:
         "connect to everything; print what is wrong, and the fix",
         "Each check prints ok, warning or error, and how to fix it; SQL is printed and never run. "
         "Exit 0: no error. 1: an error. 2: wrong input.",
-        touches="nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and Railway, and "
-        "sends one notification on a channel of its own",
+        touches="nothing; it reads PostgreSQL (the depth query once more, by EXPLAIN ANALYZE), Redis and the platform, "
+        "and sends one notification on a channel of its own",
         last=ENVIRONMENT,
     )
     add_policy(parser)

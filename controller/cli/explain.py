@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
         "print what each rule would decide now",
         "It observes and decides as `run` would right now, and changes nothing. "
         "Exit 0: done. 1: something could not be read. 2: wrong input.",
-        touches="nothing; it reads PostgreSQL, Railway and Redis",
+        touches="nothing; it reads PostgreSQL, Redis and the platform",
         last=ENVIRONMENT,
     )
     add_policy(parser)

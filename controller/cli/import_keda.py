@@ -56,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _carried(path: Path) -> list[Carried]:
-    from controller.cli.keda_policy import NotCarriedError, OtherTriggersError, carried, objects, told_apart
+    from controller.cli.keda_policy import NotCarriedError, StaysError, carried, objects, told_apart
 
     names: dict[tuple[str, ...], str] = {}
     found: list[Carried] = []
@@ -73,10 +73,10 @@ def _carried(path: Path) -> list[Carried]:
             names[worker.target] = worker.name
             found.append(worker)
         except NotCarriedError as error:
-            told = others if isinstance(error, OtherTriggersError) else problems
+            told = others if isinstance(error, StaysError) else problems
             told.append(Problem(f"{path}: {visible(name)}", str(error)))
     if problems or not found:
-        raise ConfigurationError([*problems, *others] or [Problem(str(path), "holds no ScaledObject")])
+        raise ConfigurationError(problems or others or [Problem(str(path), "holds no ScaledObject")])
     for other in others:
         output.complain(f"{other}; it is left out", kind="warning")
     told_apart(found)

@@ -24,6 +24,8 @@ _NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no YAML may hold."""
 _USUAL_KINDS = {"Deployment", "StatefulSet", "ReplicaSet", "Rollout"}
+_END = re.compile(r"(;\s*(--[^\n]*\s*)?)+$")
+"""Of a statement, with what is said after it."""
 _KNOWN = {
     "scaleTargetRef",
     "pollingInterval",
@@ -50,8 +52,8 @@ class NotCarriedError(ValueError):
     """A ScaledObject that cannot become a worker; the message says why."""
 
 
-class OtherTriggersError(NotCarriedError):
-    """It is about no PostgreSQL, so that it may stay with KEDA."""
+class StaysError(NotCarriedError):
+    """It is about no PostgreSQL, or about no replicas, so that it may stay with KEDA."""
 
 
 @dataclass
@@ -75,6 +77,8 @@ def carried(scaled: Mapping[str, Any]) -> Carried:
     Raises:
         NotCarriedError: it has no trigger of PostgreSQL, or names no target.
     """
+    if scaled.get("kind") == "ScaledJob":
+        raise StaysError("is a ScaledJob, which starts Jobs; here replicas are scaled")
     meta, spec = _part(scaled, "metadata"), _part(scaled, "spec")
     name = _NAME.sub("-", _word(meta, "name", "")).strip("-_.")[:63] or "worker"
     interval_s = _number(spec, "pollingInterval", _POLLING_S, _LONGEST_S)
@@ -129,11 +133,11 @@ def _trigger(spec: Mapping[str, Any], found: Carried) -> Mapping[str, Any]:
     ours = [one for one in triggers if one.get("type") == "postgresql"]
     if not ours:
         kinds = ", ".join(str(one.get("type")) for one in triggers) or "none"
-        raise OtherTriggersError(f"has no trigger of type postgresql (its triggers: {kinds})")
+        raise StaysError(f"has no trigger of type postgresql (its triggers: {kinds})")
     for one in triggers:
         if one is not ours[0]:
             found.lost.append(
-                f"triggers: a second one ({one.get('type')}) is left out; KEDA takes the largest, `queues` adds up"
+                f"triggers: another one ({one.get('type')}) is left out; KEDA takes the largest, `queues` adds up"
             )
     return ours[0]
 
@@ -167,7 +171,7 @@ def _queue(trigger: Mapping[str, Any], found: Carried) -> dict[str, Any]:
 
 def _query(given: Mapping[str, Any]) -> str:
     """As it has to stand in a policy and within another query."""
-    query = str(given.get("query") or "").strip().rstrip(";")
+    query = _END.sub("", str(given.get("query") or "").strip())
     if not query:
         raise NotCarriedError("its trigger has no query")
     if len(query) > _LONGEST_QUERY or _UNWRITABLE.search(query):
@@ -230,11 +234,11 @@ def _say_what_is_left(meta: Mapping[str, Any], spec: Mapping[str, Any], found: C
 
 
 def objects(documents: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
-    """The ScaledObjects among the documents of a file, and in the lists that kubectl prints."""
+    """The ScaledObjects and ScaledJobs among the documents of a file, and in the lists that kubectl prints."""
     for one in documents:
         if isinstance(one, dict) and isinstance(one.get("items"), list):
             yield from objects(iter(one["items"]))
-        elif isinstance(one, dict) and one.get("kind") == "ScaledObject":
+        elif isinstance(one, dict) and one.get("kind") in {"ScaledObject", "ScaledJob"}:
             yield one
 
 

@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         "run",
         run,
         "run the controller until a signal ends it",
-        touches="reads PostgreSQL; reads and changes the worker services on Railway; writes its own keys and the "
+        touches="reads PostgreSQL; reads and changes the workers on their platform; writes its own keys and the "
         "rate-limit keys in Redis; listens on PORT. With `--dry-run` it only reads",
         last=ENVIRONMENT,
     )
@@ -178,7 +178,7 @@ async def _tell_of_left_behind(controller: Controller) -> None:
                 left_at=left.count,
                 message=f"this worker is not in the policy any more; its service keeps {was}, which the "
                 "controller no longer changes: "
-                "if it is not needed, set its replicas on Railway, or stop or delete the service",
+                "if they are not needed, set its replicas on its platform, or stop or delete it",
             )
         return
 

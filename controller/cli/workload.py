@@ -30,6 +30,12 @@ MOST_WORKERS = 5
 _MADE_UP = "diurnal"
 _MADE_UP_SPAN_S = 7 * DAY_S
 _RAILWAY_WITHIN_S = 5.0
+_DRAIN = {
+    "service": (0.0, "Railway's default"),
+    "kubernetes": (30.0, "Kubernetes' default"),
+    "swarm": (10.0, "Docker Swarm's default"),
+}
+"""By the key of a target: how long a removed worker has where nothing else is written."""
 WORKLOAD = """\
 Jobs come from one of these:
 
@@ -82,7 +88,7 @@ def add_platform(parser: Parser) -> None:
     _add(group, "--start-up", arguments.duration, "TIME", told, default=20.0)
     told = (
         "time that a removed worker has to finish its jobs, or unlimited; default: the service's drainingSeconds "
-        "if Railway can be asked for it (see touches), else 0s, which is Railway's default"
+        "if Railway can be asked for it (see touches), else its platform's default: 0s on Railway, 30s in Kubernetes"
     )
     _add(group, "--drain", arguments.drain, "TIME", told)
     told = "share of starts that fail and are tried again"
@@ -138,13 +144,17 @@ class Drain:
 
 
 def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
-    """From the command line; else from the service on Railway, if the environment has what that needs; else 0."""
+    """From the command line; else from the service on Railway, if the environment has what that needs.
+
+    Else what its platform gives by default.
+    """
     from controller.adapters.railway.service_limits import service_limits  # it needs httpx
     from controller.adapters.railway.settings import railway_if_set
     from controller.core.ports import Unavailable
     from controller.simulation.contenders import WITHOUT_RAILWAY
 
-    default = "Railway's default; --drain says otherwise"
+    usual_s, usual = _DRAIN.get(worker.target.platform if worker is not None else "service", (0.0, "assumed"))
+    default = f"{usual}; --drain says otherwise"
     if parsed.drain is not None:
         return Drain(parsed.drain, "--drain")
     # A simulation must not fail because a service cannot be read, but the draining time changes its result the most:
@@ -152,7 +162,7 @@ def drain(parsed: argparse.Namespace, worker: WorkerPolicy | None) -> Drain:
     # was used.
     access = railway_if_set(os.environ)
     if access is None or worker is None or worker.service is None or worker.service in WITHOUT_RAILWAY.values():
-        return Drain(0.0, default)
+        return Drain(usual_s, default)
     try:
         limits = signals.interruptible(service_limits(access, worker.service, within_s=_RAILWAY_WITHIN_S))
     except Unavailable as unavailable:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from controller.adapters.kubernetes import SOURCE
 from controller.adapters.kubernetes.chooser import CHOOSABLE, ORDERED
-from controller.adapters.kubernetes.client import KubernetesClient
+from controller.adapters.kubernetes.client import Forbidden, KubernetesClient
 from controller.adapters.kubernetes.contenders import Scaler, named, scalers_in
 from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.adapters.kubernetes.resources import BY_OBJECT
@@ -77,13 +77,17 @@ _PODS = {"resource": "pods", "group": ""}
 _RIGHTS = "apply deploy/kubernetes/rbac.yaml in that namespace"
 
 
-def contenders(target: KubernetesTarget, scalers: Collection[Scaler]) -> Finding:
-    """What else sets the count of this target."""
-    others = named(target, scalers)
+def contenders(target: KubernetesTarget, scalers: Mapping[str, list[Scaler] | Unavailable]) -> Finding:
+    """What else sets the count of this target, of those that could be listed, by kind."""
+    unread = [f"{kind}: {one.text}" for kind, one in scalers.items() if isinstance(one, Unavailable)]
+    others = named(target, [one for some in scalers.values() if not isinstance(some, Unavailable) for one in some])
     if others:
         fix = "delete it, or take the worker out of this policy (`autoscaler import-keda` carries a ScaledObject over)"
         return error("contenders", f"{' and '.join(others)} sets the replicas of {target.words}, too", fix)
-    return ok("contenders", "no HorizontalPodAutoscaler and no ScaledObject that can be read names it")
+    if unread:
+        fix = _RIGHTS if any(isinstance(one, Forbidden) for one in scalers.values()) else ""
+        return warning("contenders", f"it is unknown what else scales it: {'; '.join(unread)}", fix)
+    return ok("contenders", "no HorizontalPodAutoscaler and no ScaledObject names it")
 
 
 async def idle_first(

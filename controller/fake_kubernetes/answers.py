@@ -15,8 +15,8 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = _JSON
 
 
-def status(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """A failure, as the API says it."""
+def status(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None, name: str = "") -> Answer:
+    """A failure, as the API says it. name: of the object that it is about."""
     body = {
         "kind": "Status",
         "apiVersion": "v1",
@@ -24,6 +24,7 @@ def status(code: int, reason: str, message: str, headers: Mapping[str, str] | No
         "status": "Failure",
         "message": message,
         "reason": reason,
+        "details": {"name": name} if name else {},
         "code": code,
     }
     return Answer(code, json.dumps(body).encode(), {**_JSON, **(headers or {})})

@@ -34,8 +34,8 @@ class Request(NamedTuple):
 
 
 class _Refusal(Exception):  # noqa: N818  # it ends a request with a Status, which may be no error of ours
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        self.answer = status(code, reason, message)
+    def __init__(self, code: int, reason: str, message: str, name: str = "") -> None:
+        self.answer = status(code, reason, message, name=name)
         super().__init__(message)
 
 
@@ -66,7 +66,7 @@ class Api:
         if known is not None:
             return known
         if path.endswith("/selfsubjectaccessreviews"):
-            return self._review(json.loads(request.body))
+            return self._review(_object(request.body))
         match = _PATH.fullmatch(path)
         if match is None:
             raise _Refusal(404, "NotFound", "the server could not find the requested resource")
@@ -74,15 +74,8 @@ class Api:
 
     def _of_resource(self, request: Request, asked: Mapping[str, Any]) -> dict[str, Any]:
         group, plural, name = asked["group"] or "", asked["plural"], asked["name"]
-        verb = {"GET": "get" if name else "list", "PATCH": "patch", "PUT": "update"}.get(request.method, "")
-        resource = f"{plural}/{asked['below']}" if asked["below"] else plural
-        if f"{verb} {resource}" in self.denied:
-            who = "system:serviceaccount:default:autoscaler"
-            raise _Refusal(403, "Forbidden", f'{resource}.{group} is forbidden: User "{who}" cannot {verb} {resource}')
+        self._check_that_it_may(request, asked)
         is_scaler = plural == "horizontalpodautoscalers"
-        if not verb or (request.method != "GET" and (is_scaler or not name)):
-            # kubectl would take any other answer for success, and wait for an object to go that stays.
-            raise _Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
         if is_scaler and asked["version"] == "v1":  # as every version of Kubernetes has it
             return views.listed(self.cluster, "HorizontalPodAutoscaler", "autoscaling/v1", self.cluster.scalers)
         if plural == "pods" and not group:
@@ -95,7 +88,7 @@ class Api:
             return views.listed(self.cluster, kind.kind, kind.api_version, found)
         one = self.cluster.workloads.get((kind.name, asked["namespace"], name))
         if one is None:
-            raise _Refusal(404, "NotFound", f'{kind.name} "{name}" not found')
+            raise _Refusal(404, "NotFound", f'{kind.name} "{name}" not found', name)
         if asked["below"] not in {None, "scale"}:
             raise _Refusal(404, "NotFound", "the server could not find the requested resource")
         view = views.scale if asked["below"] else views.shown
@@ -103,15 +96,27 @@ class Api:
             self._write(request, one)
         return view(self.cluster, one)
 
+    def _check_that_it_may(self, request: Request, asked: Mapping[str, Any]) -> None:
+        """The caller has the right, and the fake the means."""
+        plural, name, below = asked["plural"], asked["name"], asked["below"]
+        verb = {"GET": "get" if name else "list", "PATCH": "patch", "PUT": "update"}.get(request.method, "")
+        resource = f"{plural}/{below}" if below else plural
+        if f"{verb} {resource}" in self.denied:
+            who = f'User "system:serviceaccount:default:autoscaler" cannot {verb} {resource}'
+            raise _Refusal(403, "Forbidden", f"{resource}.{asked['group'] or ''} is forbidden: {who}")
+        is_scaler = plural == "horizontalpodautoscalers"
+        if not verb or (request.method != "GET" and (is_scaler or not name)):
+            # kubectl would take any other answer for success, and wait for an object to go that stays.
+            raise _Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        if request.query.get("watch") in {"1", "true"}:
+            raise _Refusal(405, "MethodNotAllowed", "the fake has no watch; ask again instead")
+
     def _write(self, request: Request, one: Workload) -> None:
         kind = request.content_type.partition(";")[0]
         if request.method == "PATCH" and (kind not in _PATCHES or (kind != _SCALE_ONLY_MERGE and not one.kind.builtin)):
             raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
-        try:
-            given = json.loads(request.body)
-            meta, spec = given.get("metadata") or {}, given.get("spec") or {}
-        except (ValueError, AttributeError):
-            raise _Refusal(400, "BadRequest", "the object provided is unrecognized") from None
+        given = _object(request.body)
+        meta, spec = given.get("metadata") or {}, given.get("spec") or {}
         version = meta.get("resourceVersion")
         if version and version != str(one.version):
             words = "the object has been modified; please apply your changes to the latest version and try again"
@@ -139,7 +144,7 @@ class Api:
                 if request.method == "PATCH":
                     _annotate(pod, request)
                 return views.pod(self.cluster, one, pod)
-        raise _Refusal(404, "NotFound", f'pods "{asked["name"]}" not found')
+        raise _Refusal(404, "NotFound", f'pods "{asked["name"]}" not found', asked["name"])
 
     def _listed_pods(self, request: Request, here: list[tuple[Workload, Pod]]) -> dict[str, Any]:
         """A page of those with the labels. The token of the next one is a place, and not a moment as the API's is."""
@@ -160,6 +165,17 @@ class Api:
         return {**review, "status": {"allowed": allowed}}
 
 
+def _object(body: bytes) -> dict[str, Any]:
+    """Kubectl sends some objects in the API's own binary form."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        raise _Refusal(400, "BadRequest", "the fake reads JSON only") from None
+    if not isinstance(found, dict):
+        raise _Refusal(400, "BadRequest", "the object provided is unrecognized")
+    return found
+
+
 def _labels(selector: str) -> dict[str, str]:
     """Of a selector that asks for equal values; the fake knows no other."""
     pairs = [one.replace("==", "=").partition("=") for one in filter(None, selector.split(","))]
@@ -174,8 +190,8 @@ def _annotate(pod: Pod, request: Request) -> None:
     if kind not in _PATCHES:
         raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
     try:
-        annotations = json.loads(request.body)["metadata"]["annotations"].items()
-    except (ValueError, KeyError, TypeError, AttributeError):
+        annotations = _object(request.body)["metadata"]["annotations"].items()
+    except (KeyError, TypeError, AttributeError):
         raise _Refusal(400, "BadRequest", "the fake takes annotations of a pod, and nothing else") from None
     if not all(value is None or isinstance(value, str) for _, value in annotations):
         raise _Refusal(400, "BadRequest", "annotations are strings")

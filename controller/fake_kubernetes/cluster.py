@@ -61,6 +61,7 @@ class Workload:
     revision: int = 1
     pods: list[Pod] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    born: float = 0.0
     _shown: tuple[int, ...] = ()
     _count: int = 0
 
@@ -159,7 +160,7 @@ class Cluster:
 
     def add(self, name: str, *, kind: Kind = DEPLOYMENT, namespace: str = "default", replicas: int = 0) -> Workload:
         """One whose pods are ready already."""
-        made = Workload(kind, namespace, name, replicas)
+        made = Workload(kind, namespace, name, replicas, born=self.now)
         self.workloads[kind.name, namespace, name] = made
         made.advance(self.now - 2 * self.timings.ready, self.timings)
         self.touch(made)

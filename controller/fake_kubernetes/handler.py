@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
@@ -65,32 +66,42 @@ class Handler:
     async def _by_hand(self, request: web.Request) -> web.Response:
         """What a person or the rest of the cluster does; no part of the API."""
         self.cluster.advance(_now())
+        try:
+            wishes = await request.json() if request.method == "POST" else None
+        except ValueError:
+            return web.json_response({"error": "that is no JSON"}, status=400)
         if request.path == "/fake/faults" and request.method == "POST":
-            wishes = await request.json()
             try:
                 self.api.faults.add(*(wishes if isinstance(wishes, list) else [wishes]))
             except BadFaultError as error:
                 return web.json_response({"error": str(error)}, status=400)
         elif request.path.startswith("/fake/workloads/") and request.method == "POST":
-            return await self._set(request)
+            return self._set(request.path.rpartition("/")[2], wishes)
         elif request.path not in {"/fake/faults", "/fake/requests", "/fake/changes"}:
             return web.json_response({"error": "there are faults, requests, changes and workloads/NAME"}, status=404)
         pending = [vars(fault) for fault in self.api.faults.pending]
         shown = {"faults": pending, "requests": self.api.requests, "changes": self.api.changes}
         return web.json_response(shown[request.path.rpartition("/")[2]])
 
-    async def _set(self, request: web.Request) -> web.Response:
-        name = request.path.rpartition("/")[2]
+    def _set(self, name: str, wishes: Any) -> web.Response:
         found = [one for one in self.cluster.workloads.values() if one.name == name]
-        wishes = await request.json()
-        if not found or not isinstance(wishes, dict) or wishes.keys() - {"replicas", "trouble", "quota", "paused"}:
-            return web.json_response({"error": "set replicas, trouble, quota or paused of a workload"}, status=400)
+        if not found or not isinstance(wishes, dict) or not all(_is_allowed(*wish) for wish in wishes.items()):
+            words = "set replicas, trouble (crash, exit, image, unschedulable), quota or paused of a workload"
+            return web.json_response({"error": words}, status=400)
         replicas = wishes.pop("replicas", found[0].replicas)
         for key, value in wishes.items():
             setattr(found[0], key, value)
         self.cluster.scale(found[0], replicas)
         self.cluster.advance(_now())
         return web.json_response(views.shown(self.cluster, found[0]))
+
+
+def _is_allowed(key: str, value: object) -> bool:
+    if key in {"replicas", "quota"}:
+        return (type(value) is int and value >= 0) or (value is None and key == "quota")
+    if key == "paused":
+        return isinstance(value, bool)
+    return key == "trouble" and value in {"", "crash", "exit", "image", "unschedulable"}
 
 
 def _sent(answer: Answer) -> web.Response:

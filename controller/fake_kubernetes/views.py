@@ -101,7 +101,7 @@ def _meta(cluster: Cluster, one: Workload) -> dict[str, Any]:
         "namespace": one.namespace,
         "uid": one.uid,
         "resourceVersion": str(one.version),
-        "creationTimestamp": since(cluster.now, 0.0),
+        "creationTimestamp": since(cluster.now, one.born),
     }
 
 

@@ -23,7 +23,7 @@ REPEAT_S = 60.0
 CONDITIONS: Mapping[str, str] = {
     Reason.WORKERS_CRASH.value: "a worker runs again, or was stopped,",
     Reason.WORKERS_EXITED.value: "workers stay up, or none is wanted,",
-    Reason.WORKERS_MISSING.value: "as many workers run as are configured",
+    Reason.WORKERS_MISSING.value: "as many workers run as are configured, or it is known why not,",
     Reason.DEPLOYMENT_HANGS.value: "the deployment finished, or is gone,",
     Reason.NO_PROGRESS.value: "jobs are taken again, none is ready, or a new deployment began,",
 }

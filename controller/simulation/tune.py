@@ -93,8 +93,8 @@ class Goal:
 class Search:
     """What to look for, and where. form: tiers, per_worker, slo, target_wait, or any.
 
-    weeks: resampled weeks that rank the candidates; with 0, only the jobs of the search do. requests: what the platform
-    allows; None: by the policy's interval alone. queues: as of a Contender.
+    weeks: resampled weeks that rank the candidates; with 0, only the jobs of the search do. requests: what Railway
+    allows; None: by the policy's interval alone; other platforms have no such limit. queues: as of a Contender.
     """
 
     goal: Goal
@@ -133,7 +133,7 @@ class Found:
     held_out_s: float
     setting: Setting
     job_time: JobTime
-    requests: Requests
+    requests: Requests | None
 
     @property
     def holds(self) -> bool:
@@ -142,10 +142,10 @@ class Found:
 
     @property
     def warning(self) -> str | None:
-        """A warning if the platform's requests are too few for the busiest hour simulated."""
+        """A warning if the requests of Railway are too few for the busiest hour simulated."""
         everywhere = (self.held_out[0], self.searched_on, *self.weeks)
         busiest = max(everywhere, key=lambda one: (one.most_actions_an_hour, one.per_day(one.ups + one.downs)))
-        return self.requests.warning(busiest)
+        return self.requests.warning(busiest) if self.requests is not None else None
 
 
 def search(old: tuple[Policy, WorkerPolicy], workload: Workload, asked: Search, progress: Searched) -> Found:
@@ -186,7 +186,7 @@ def search(old: tuple[Policy, WorkerPolicy], workload: Workload, asked: Search, 
         held_out_s=held_out[0].end_s,
         setting=asked.setting,
         job_time=trial.asked.job_time,
-        requests=asked.requests or Requests(old[0].interval),
+        requests=(asked.requests or Requests(old[0].interval)) if old[1].service is not None else None,
     )
 
 
@@ -378,7 +378,8 @@ def _unwrapped_remarks(found: Found) -> Iterator[str]:
         yield f"expected, over {weeks} resampled from the jobs of the search: {_spread(found)}"
         yield f"the goal is met in {met} of {len(found.weeks)} of these, the best share of {found.ranked} policies"
     yield ""
-    yield f"requests: {found.requests.words}"
+    if found.requests is not None:
+        yield f"requests: {found.requests.words}"
     if found.warning is not None:
         yield f"WARNING: {found.warning}"
 

@@ -18,7 +18,7 @@ import os
 from collections import Counter
 from typing import Any
 
-from scaling import REFUSED, Api, Failed, one_by_one, run, secret
+from scaling import REFUSED, Api, Failed, one_by_one, run, seconds, secret
 
 ON, OFF = {"started", "starting", "restarting"}, {"stopped", "suspended", "created"}
 
@@ -27,7 +27,7 @@ class ProcessGroup:
     """The machines of an app with the metadata fly_process_group=GROUP."""
 
     def __init__(self, app: str, group: str, draining: str = "5") -> None:
-        self.path, self.group, self.draining = f"/v1/apps/{app}/machines", group, float(draining)
+        self.path, self.group, self.draining = f"/v1/apps/{app}/machines", group, seconds(draining)
         self.machines: list[dict[str, Any]] = []
         self.api = Api(os.environ.get("FLY_API_HOSTNAME", "https://api.machines.dev"), secret("FLY_API_TOKEN"))
 

@@ -58,6 +58,14 @@ def secret(name: str) -> str:
     raise Failed(f"{name} is not set; the policy needs environment: [{name}]", REFUSED)
 
 
+def seconds(text: str) -> float:
+    """An argument of a script."""
+    try:
+        return float(text)
+    except ValueError:
+        raise Failed(f"{text!r} is no number of seconds: write it like 30", REFUSED) from None
+
+
 def one_by_one(do: Callable[[T], object], things: Sequence[T]) -> None:
     """If one fails after others were done, something did change, whatever that failure says of itself."""
     for done, thing in enumerate(things):

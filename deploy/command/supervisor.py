@@ -21,7 +21,7 @@ from http.client import HTTPConnection
 from typing import Any
 from xmlrpc.client import Error, ServerProxy, Transport
 
-from scaling import NOT_NOW, REFUSED, Failed, one_by_one, run
+from scaling import NOT_NOW, REFUSED, Failed, one_by_one, run, seconds
 
 ON, OFF = {"STARTING", "RUNNING", "BACKOFF"}, {"STOPPED", "EXITED", "FATAL"}
 PATIENCE_S = 8
@@ -46,7 +46,7 @@ class Group:
     """The processes of a program or group. The first by name that do not run are started, and the last ones stopped."""
 
     def __init__(self, name: str, draining: str = "10") -> None:
-        self.name, self.draining, self.states = name, float(draining), dict[str, str]()
+        self.name, self.draining, self.states = name, seconds(draining), dict[str, str]()
         url = os.environ.get("SUPERVISOR_URL", "unix:///var/run/supervisor.sock")
         is_socket = url.startswith("unix://")
         self.server = ServerProxy(

@@ -17,7 +17,7 @@ import re
 import subprocess
 from typing import Any
 
-from scaling import REFUSED, Failed, run
+from scaling import REFUSED, Failed, run, seconds
 
 ON = {"active", "activating", "reloading", "refreshing"}
 """Of ActiveState. A unit that is started again after a crash is `activating`, with SubState=auto-restart."""
@@ -29,7 +29,7 @@ class Template:
     """NAME@.service. The lowest instances that do not run are started first, and the highest stopped first."""
 
     def __init__(self, name: str, draining: str = "90", *options: str) -> None:
-        self.name, self.draining, self.options = name, float(draining), options
+        self.name, self.draining, self.options = name, seconds(draining), options
         self.on: list[int] = []
 
     def read(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,8 @@ class Exits:
 class Odd:
     def __init__(self, opening): pass
     def __getattr__(self, name): raise ValueError(name)
+class LacksVariable:
+    def __init__(self, opening): opening.access.environment["FOLDER"].strip()
 """
 
 
@@ -53,8 +56,8 @@ def policy(*uses: str) -> Policy:
     return Policy.model_validate({"workers": workers})
 
 
-def opened(*uses: str) -> OwnPlatforms:
-    return OwnPlatforms(Opening(OwnAccess({}), policy(*uses), SystemClock(), lambda _: True, 1.0, Masker()))
+def opened(*uses: str, access: OwnAccess | None = None) -> OwnPlatforms:
+    return OwnPlatforms(Opening(access or OwnAccess({}), policy(*uses), SystemClock(), lambda _: True, 1.0, Masker()))
 
 
 @pytest.fixture
@@ -64,13 +67,23 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "use",
-    ["no_such_module:Platform", "theirs:NoSuchClass", "theirs:Broken", "theirs:Exits", "theirs:Odd", "no-entry-point"],
+    ("use", "why"),
+    [
+        ("no_such_module:Platform", "ModuleNotFoundError: No module named 'no_such_module'; write MODULE:CLASS"),
+        ("theirs:NoSuchClass", "has no attribute 'NoSuchClass'; write MODULE:CLASS"),
+        ("theirs:Broken", "its __init__ raised ZeroDivisionError: of its own (theirs.py:14)"),
+        ("theirs:LacksVariable", "its __init__ raised KeyError: 'FOLDER' (theirs.py:23)"),
+        ("theirs:Exits", "its __init__ raised SystemExit: 3 (theirs.py:17)"),
+        ("theirs:Odd", "its __init__ raised ValueError: observe (theirs.py:21)"),
+        ("no-entry-point", "no installed package has an entry point of that name"),
+    ],
 )
-def test_a_class_that_cannot_be_loaded_is_refused_at_the_start(theirs: None, use: str) -> None:
+def test_a_class_that_cannot_be_loaded_is_refused_at_the_start_with_the_place(theirs: None, use: str, why: str) -> None:
+    access = OwnAccess(os.environ)  # whose lookup raises in a file of Python's own
     with pytest.raises(ConfigurationError) as error:
-        opened(use)
-    assert f"{use} cannot be loaded" in str(error.value)
+        opened(use, access=access)
+    assert f"{use} cannot be loaded: " in str(error.value)
+    assert why in str(error.value)
 
 
 async def test_one_that_a_later_policy_names_and_that_cannot_be_loaded_is_unavailable(theirs: None) -> None:

@@ -132,7 +132,7 @@ def test_another_kind_and_another_trigger_are_carried_or_said() -> None:
     one["spec"]["triggers"].append({"type": "cron", "metadata": {}})
     found = carried(one)
     assert found.worker["kubernetes"]["resource"] == "rollouts.argoproj.io"
-    assert any("a second one (cron) is left out" in words for words in found.lost)
+    assert any("another one (cron) is left out" in words for words in found.lost)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,8 @@ async def test_of_a_whole_cluster_each_worker_has_a_name_of_its_own_and_what_is_
     elsewhere = KEDA.replace("namespace: jobs", "namespace: test")
     kafka = KEDA.replace("type: postgresql", "type: kafka").replace("name: render,", "name: events,")
     path = tmp_path / "keda.yaml"
-    path.write_text(f"{KEDA}---{elsewhere}---{kafka}")
+    job = KEDA.replace("kind: ScaledObject", "kind: ScaledJob").replace("name: render,", "name: nightly,")
+    path.write_text(f"{KEDA}---{elsewhere}---{kafka}---{job}")
     ran = await autoscaler("import-keda", str(path))
     policy, _ = load_policy(ran.out, {})
     assert {name: one.target.key for name, one in policy.workers.items()} == {
@@ -182,6 +183,7 @@ async def test_of_a_whole_cluster_each_worker_has_a_name_of_its_own_and_what_is_
     }
     said = " ".join(ran.err.split())
     assert "events: has no trigger of type postgresql (its triggers: kafka); it is left out" in said
+    assert "nightly: is a ScaledJob" in said
     assert "test.render: name: another one is called render, too" in said
 
 
@@ -189,6 +191,7 @@ async def test_of_a_whole_cluster_each_worker_has_a_name_of_its_own_and_what_is_
     ("query", "sql"),
     [
         pytest.param("SELECT '${A}' || $$x$$;", "SELECT (SELECT '${A}' || $$x$$) AS", id="dollars"),
+        pytest.param("SELECT 1; -- of all\n", "SELECT (SELECT 1) AS", id="a comment after the statement"),
         pytest.param("SELECT 1 -- all", "SELECT (SELECT 1 -- all\n) AS", id="a comment at the end"),
     ],
 )

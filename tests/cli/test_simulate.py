@@ -499,6 +499,23 @@ def test_without_credentials_a_worker_has_railway_s_default_to_end_its_jobs(run:
     assert "has 0 s to finish its jobs (Railway's default; --drain says otherwise)" in asked.words
 
 
+@pytest.mark.parametrize(
+    ("target", "seconds", "source"),
+    [
+        ("kubernetes: {name: w}", 30.0, "Kubernetes' default; --drain says otherwise"),
+        ("swarm: {service: w}", 10.0, "Docker Swarm's default; --drain says otherwise"),
+        ("command: {url: 'https://scaler.test/w'}", 0.0, "assumed; --drain says otherwise"),
+    ],
+)
+def test_a_worker_elsewhere_has_what_its_platform_gives(
+    run: Run, tmp_path: Path, target: str, seconds: float, source: str
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"workers: {{w: {{{target}, queue: {{table: j}}, tiers: [{{replicas: 2}}], max_replicas: 2}}}}\n")
+    asked = Asked(run, policy)
+    assert (asked.seconds, asked.source) == (seconds, source)
+
+
 @pytest.mark.parametrize(("draining", "seconds"), [(None, 0.0), (0, 0.0), (45, 45.0)])
 def test_where_railway_can_be_asked_a_worker_has_what_the_service_says(
     run: Run, monkeypatch: pytest.MonkeyPatch, draining: int | None, seconds: float

@@ -109,6 +109,17 @@ async def test_an_autoscaler_on_the_same_target_is_an_error(
     assert ("HorizontalPodAutoscaler hpa sets the replicas" in finding.says) is (level is Level.ERROR)
 
 
+@pytest.mark.parametrize("kind", ["horizontalpodautoscalers", "scaledobjects"])
+async def test_if_other_autoscalers_may_not_be_listed_it_is_unknown_whether_there_is_one(
+    fake: FakeKubernetes, kind: str
+) -> None:
+    fake.api.denied.add(f"list {kind}")
+    finding = (await found(fake))["contenders"]
+    assert finding.level is Level.WARNING
+    assert f"cannot list {kind}" in finding.says
+    assert "rbac.yaml" in finding.fix
+
+
 async def test_a_target_that_is_not_there_is_an_error(fake: FakeKubernetes) -> None:
     fake.cluster.workloads.clear()
     finding = (await found(fake))["target"]

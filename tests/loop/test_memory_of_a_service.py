@@ -171,4 +171,5 @@ async def test_run_lists_what_the_policy_names_no_more_once_at_its_start(scene: 
         "not in the policy any more; its service keeps 3 workers, which the controller no longer changes"
         in told["message"]
     )
+    assert "set its replicas on its platform" in told["message"], "it may be on another one than Railway"
     assert len([line for line in controller.lines if line.get("worker") == "dropped"]) == 1

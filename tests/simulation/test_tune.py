@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -443,6 +444,15 @@ def test_what_is_held_out_decides_whether_the_goal_holds(file: Path) -> None:
     on_time = replace(best, held_out=(replace(ours, avoidable=replace(ours.avoidable, p95=24.0)), old))
     assert (late.is_met, late.holds, on_time.holds) == (True, False, True)
     assert "# NOT MET on the held-out jobs" in as_yaml(late, file, None)
+
+
+@pytest.mark.costly
+def test_a_worker_elsewhere_has_no_limit_of_railway_s_requests(file: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "kubernetes.yaml"
+    elsewhere.write_text(re.sub(r"service: .*", "kubernetes: {name: render}", file.read_text()))
+    best = found(elsewhere, Goal(wait_s=200.0), form="tiers")
+    assert (best.requests, best.warning) == (None, None)
+    assert "Railway" not in as_yaml(best, elsewhere, None)
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,10 @@ def period_s(schedule: Schedule) -> float:
 class Granted(NamedTuple):
     """An intent that Redis wrote down.
 
-    overrides: in force when it was written, so also when it was decided on. overridden: one that may have been in force
-    when it was decided on was a hold or a floor. limits: of the hours in which it may have been decided on; without
-    any, those of the policy. policy: of the process that decided; None: that of the record. smallest: the count
+    overrides: in force when it was written, so also when it was decided on. ended: those whose time was up within the
+    pass, so it may have been decided on by them, too. overridden: one that may have been in force when it was decided
+    on was a hold or a floor. limits: of the hours in which it may have been decided on; without any, those of the
+    policy. policy: of the process that decided; None: that of the record. smallest: the count
     above 0 that the platform had shown to be the smallest possible; what is sent later may know of a larger one.
     """
 
@@ -84,6 +85,7 @@ class Granted(NamedTuple):
     limits: tuple[Limits, ...] = ()
     policy: WorkerPolicy | None = None
     smallest: int = 1
+    ended: tuple[InForce, ...] = ()
 
 
 class Acquired(NamedTuple):

@@ -154,6 +154,15 @@ def test_but_at_once_if_what_its_own_policy_made_before_was_lost_and_no_process_
     assert (cut_short == []) is is_fine
 
 
+@pytest.mark.parametrize(("is_over", "is_fine"), [(False, False), (True, True)])
+def test_a_hold_that_ended_within_the_pass_may_have_been_decided_by(*, is_over: bool, is_fine: bool) -> None:
+    record = kept()
+    pause, hold = InForce("pause", 0, "down"), InForce("hold", 1, "both")
+    ended = (hold,) if is_over else ()
+    record.granted.append(Granted(50.0, "a", "a8", "z", 8, 2, 1, overrides=(pause,), ended=ended))
+    assert ([one for one in violations(record) if "paused" in one] == []) is is_fine
+
+
 @pytest.mark.parametrize(
     ("before", "after", "is_fine"),
     [(5, 4, True), (5, 3, True), (5, 2, True), (5, 1, False), (2, 4, False), (1, 2, True), (5, 5, False)],

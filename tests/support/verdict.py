@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 
 from controller.core.wanted import tier_replicas
 from controller.policy import WorkerPolicy
-from tests.support.record import Acquired, Change, Granted, Life, Limits, Record, Sent, StepTold
+from tests.support.record import Acquired, Change, Granted, InForce, Life, Limits, Record, Sent, StepTold
 from tests.support.spend import Charge
 
 _LAG_S = 25.0
@@ -397,15 +397,20 @@ def _overrides(record: Record) -> Iterator[str]:
         if any(granted.at - _LAG_S <= leap <= granted.at for leap in record.leapt_at):
             continue  # by Redis' clock an override ended that is in force again, or the other way round
         floor = smallest.get(granted.intent, granted.smallest)
-        broken = [_against_an_override(granted, limits, floor) for limits in _limits(record, granted)]
+        asked = (granted.overrides, (*granted.overrides, *granted.ended)) if granted.ended else (granted.overrides,)
+        broken = [
+            _against_an_override(granted, overrides, limits, floor)
+            for limits in _limits(record, granted)
+            for overrides in asked
+        ]
         if all(broken):
             yield f"{granted.at:.3f}: {granted.who} decided on {granted.before} → {granted.after}, where {broken[0]}"
 
 
-def _against_an_override(granted: Granted, limits: Limits, floor: int) -> str:
+def _against_an_override(granted: Granted, overrides: Sequence[InForce], limits: Limits, floor: int) -> str:
     """What an operator asked for and did not get, within these limits; "" if nothing."""
     before, after, least, most = granted.before, granted.after, limits.least, limits.most
-    kinds = {one.kind: one for one in granted.overrides}
+    kinds = {one.kind: one for one in overrides}
     hold, at_least, pause = kinds.get("hold"), kinds.get("at-least"), kinds.get("pause")
     if hold is not None:
         held = min(max(hold.replicas, least), most)

@@ -415,6 +415,7 @@ class SimulatedWorld:
                 ),
                 policy=policy,
                 smallest=process.smallest,
+                ended=tuple(one for one in maybe if one not in sure),
             )
             process.last_intent = granted
             if self.redis.store.get(keys[0]) != args[0]:

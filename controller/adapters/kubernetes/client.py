@@ -38,7 +38,12 @@ _MERGE = "application/merge-patch+json"
 
 
 class Missing(Refused):
-    """HTTP 404: what was asked for is not there."""
+    """HTTP 404: what was asked for is not there.
+
+    names_it: the API names the object; without that, it knows no such resource, version or subresource at all.
+    """
+
+    names_it = False
 
 
 class Forbidden(Refused):
@@ -201,9 +206,7 @@ class KubernetesClient:
         except TooLargeError as error:
             raise Unavailable(SOURCE, f"answered {method} {path} with {error}; the rest was not read") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotSent(
-                SOURCE, f"cannot be reached ({type(error).__name__}); check the server and its certificate"
-            ) from None
+            raise NotSent(SOURCE, f"cannot be reached at {self._server} ({_cause(error)})") from None
         except httpx.TimeoutException:
             raise Unavailable(SOURCE, f"did not answer {method} {path} in time") from None
         except httpx.HTTPError as error:
@@ -226,7 +229,9 @@ class KubernetesClient:
         if status == httpx.codes.FORBIDDEN:
             return Forbidden(SOURCE, f"{words}; see deploy/kubernetes/rbac.yaml for the rights that are needed")
         if status == httpx.codes.NOT_FOUND:
-            return Missing(SOURCE, words)
+            missing, details = Missing(SOURCE, words), found.get("details")
+            missing.names_it = isinstance(details, dict) and bool(details.get("name"))
+            return missing
         if status == httpx.codes.CONFLICT and not what.startswith("GET"):
             return Outdated(
                 SOURCE, f"refused the change, because somebody else wrote after our reading (HTTP 409): {message}"
@@ -274,6 +279,13 @@ def _next_page(page: dict[str, Any]) -> str:
     meta = page.get("metadata")
     more = meta.get("continue") if isinstance(meta, dict) else None
     return more if isinstance(more, str) else ""
+
+
+def _cause(error: httpx.TransportError) -> str:
+    """With the part to look at, where it is known."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not of the CA that is given for it, or of another name"
+    return f"{type(error).__name__}; is that its address, and may it be reached from here?"
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

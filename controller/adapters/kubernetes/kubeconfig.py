@@ -59,8 +59,10 @@ def read_kubeconfig(named: str) -> KubernetesAccess:
 def _access(folder: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> KubernetesAccess:
     server = cluster.get("server")
     parts = web_address(server) if isinstance(server, str) else None
-    if parts is None or "@" in parts.netloc or parts.query or parts.fragment:
-        raise _refused("the cluster's server must be an https:// or http:// address, without user, query or fragment")
+    if parts is None or parts.query or parts.fragment:
+        raise _refused("the cluster's server must be an https:// or http:// address, without query or fragment")
+    if "@" in parts.netloc:
+        raise _refused("the cluster's server holds a user or password, which is not supported; write a token")
     certificate = _pem(folder, user, "client-certificate"), _pem(folder, user, "client-key")
     if any(certificate) and not all(certificate):
         raise _refused("has one of client-certificate and client-key; write both, or neither")

@@ -109,9 +109,9 @@ class KubernetesPlatform:
     async def _listed(self, namespace: str, resource: str, targets: Mapping[str, KubernetesTarget]) -> _Objects:
         try:
             items = await self._items(await self.resources.path(namespace, resource))
+        except Missing:
+            return dict.fromkeys(targets, self._not_served(resource))
         except Unavailable as unavailable:
-            if isinstance(unavailable, Missing):
-                self.resources.forget(resource)
             return dict.fromkeys(targets, unavailable)
         by_name: dict[str, dict[str, Any]] = {}
         twice = set()
@@ -131,11 +131,15 @@ class KubernetesPlatform:
         try:
             path = await self.resources.path(target.namespace, target.resource, target.name)
             return await self._get(path if target.resource in BY_OBJECT else f"{path}/scale")
-        except Missing:
-            self.resources.forget(target.resource)
-            return _not_there(target)
+        except Missing as missing:
+            return _not_there(target) if missing.names_it else self._not_served(target.resource)
         except Unavailable as unavailable:
             return unavailable
+
+    def _not_served(self, resource: str) -> Unavailable:
+        self.resources.forget(resource)
+        words = f"serves no {resource} with a scale; name a resource that `kubectl scale` can scale"
+        return Unavailable(SOURCE, f"{words}, such as deployments.apps")
 
     async def _pods(
         self, targets: Mapping[str, KubernetesTarget], objects: _Objects

@@ -33,6 +33,9 @@ _CANNOT_START = {
 }
 _OVER = frozenset({"Succeeded", "Failed"})
 """Phases of a pod that has ended."""
+_STARTED_AGAIN = {"CrashLoopBackOff", "RunContainerError"}
+"""What a container that ended waits with; by turns, where its command is not there."""
+_REPLICA_SET, _ROLLOUT = "replicasets.apps", "rollouts.argoproj.io"
 _MOST_ORDINALS = 10_000
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
 _REQUIREMENT = re.compile(r"\s*(!?)([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^,\s]*)|\s(in|notin)\s*\(([^)]*)\))?\s*(?:,|$)")
@@ -263,26 +266,47 @@ def _rollout(target: KubernetesTarget, found: Mapping[str, Any]) -> UnderWay | N
     identity = f"{_word(meta.get('uid'))}/{_revision(meta, status)}"
     conditions = {str(one.get("type")): one for one in _parts(status, "conditions")}
     failure, progress = conditions.get("ReplicaFailure", {}), conditions.get("Progressing", {})
-    kubectl = f"kubectl -n {target.namespace}"
     if failure.get("status") == "True":
         why = bounds.cut(str(failure.get("message", "")), bounds.WORDS)
         return UnderWay(
             identity, _word(failure.get("reason")) or "FailedCreate", fix=f"raise the quota or the limit: {why}"
         )
+    how = _how(target)
     if progress.get("reason") == "ProgressDeadlineExceeded":
-        return UnderWay(
-            identity, "ProgressDeadlineExceeded", fix=f"see `{kubectl} rollout status {target.resource}/{target.name}`"
-        )
-    every, updated = _count(status, "replicas", 0), status.get("updatedReplicas")
-    if "updatedReplicas" not in status and "observedGeneration" not in status:
+        return UnderWay(identity, "ProgressDeadlineExceeded", fix=f"see `{how.look}`")
+    if not _has_old_pods(target, spec, status):
         return None
-    if every <= (updated if isinstance(updated, int) else 0):
-        return None
-    if spec.get("paused") is True:
-        fix = f"`{kubectl} rollout resume {target.resource}/{target.name}`; scaling goes on meanwhile"
+    if spec.get("paused") is True or _parts(status, "pauseConditions"):
+        fix = f"`{how.go_on}`; scaling goes on meanwhile"
         return UnderWay(identity, "paused in the middle of a rollout", may_take_long=True, fix=fix)
-    fix = f"see `{kubectl} rollout status {target.resource}/{target.name}`"
-    return UnderWay(identity, "rolling out", may_take_long=True, fix=fix)
+    return UnderWay(identity, "rolling out", may_take_long=True, fix=f"see `{how.look}`")
+
+
+class _How(NamedTuple):
+    look: str
+    go_on: str
+
+
+def _how(target: KubernetesTarget) -> _How:
+    """Commands that show a rollout, and that go on with a paused one."""
+    if target.resource == _ROLLOUT:
+        kubectl = f"kubectl argo rollouts -n {target.namespace}"
+        return _How(f"{kubectl} get rollout {target.name}", f"{kubectl} promote {target.name}")
+    kubectl, which = f"kubectl -n {target.namespace} rollout", f"{target.resource}/{target.name}"
+    return _How(f"{kubectl} status {which}", f"{kubectl} resume {which}")
+
+
+def _has_old_pods(target: KubernetesTarget, spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Beside new ones, and not because its strategy keeps them."""
+    strategy = _part(spec, "updateStrategy")
+    if target.resource == _REPLICA_SET or strategy.get("type") == "OnDelete":
+        return False  # it replaces no pod by itself
+    if "updatedReplicas" not in status and "observedGeneration" not in status:
+        return False
+    updated = status.get("updatedReplicas")
+    kept = _part(strategy, "rollingUpdate").get("partition")
+    new = (updated if isinstance(updated, int) else 0) + (kept if isinstance(kept, int) else 0)
+    return _count(status, "replicas", 0) > new
 
 
 def _revision(meta: Mapping[str, Any], status: Mapping[str, Any]) -> str:
@@ -296,16 +320,22 @@ def _is_ready(status: Mapping[str, Any]) -> bool:
 
 
 def _ended(status: Mapping[str, Any]) -> int | None:
-    """The exit code with which a container ended that should go on; None: none did."""
-    for one in _parts(status, "containerStatuses"):
-        state, before = _part(one, "state"), _part(_part(one, "lastState"), "terminated")
-        ended = _part(state, "terminated")
-        if not ended and _part(state, "waiting").get("reason") == "CrashLoopBackOff":
-            ended = before
-        code = ended.get("exitCode")
-        if isinstance(code, int):
-            return code
-    return None
+    """The exit code with which a container ended that should go on; None: none did.
+
+    An init container that ended with 0 did what it is there for.
+    """
+    codes = [_code(one) for one in _parts(status, "initContainerStatuses")]
+    codes = [code or None for code in codes] + [_code(one) for one in _parts(status, "containerStatuses")]
+    return next((code for code in codes if code is not None), None)
+
+
+def _code(container: Mapping[str, Any]) -> int | None:
+    state, before = _part(container, "state"), _part(_part(container, "lastState"), "terminated")
+    ended = _part(state, "terminated")
+    if not ended and _word(_part(state, "waiting").get("reason")) in _STARTED_AGAIN:
+        ended = before
+    code = ended.get("exitCode")
+    return code if isinstance(code, int) else None
 
 
 def _keeps(status: Mapping[str, Any]) -> tuple[str, str]:

@@ -225,9 +225,14 @@ def _kind(found: object) -> str:
 
 
 def _raised(error: BaseException) -> str:
-    """What, and where: the traceback itself would fill the log in each cycle."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    """What, and in which line of their file, also if a library that it calls raised it.
+
+    The traceback itself would fill the log in each cycle.
+    """
+    every = traceback.extract_tb(error.__traceback__)
+    theirs = [one for one in every if one.filename not in {__file__, importlib.__file__} and one.filename[0] != "<"]
+    at = next((one for one in reversed(theirs) if one.filename == theirs[0].filename), None)
+    place = f" ({PurePath(at.filename).name}:{at.lineno})" if at else ""
     try:
         said = str(error)
     except Exception:  # noqa: BLE001  # the same
@@ -244,13 +249,19 @@ def _served(use: str, platform: OpenPlatform, policy: Policy) -> None:
 
 def _loaded(use: str, opening: Opening) -> OpenPlatform:
     try:
-        made = _class_of(use)(opening)
+        kind = _class_of(use)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module of others does while it is imported
+        why = f"{_raised(error)}; write MODULE:CLASS, and put its folder into PYTHONPATH"
+        raise _cannot_be_loaded(use, why) from None
+    try:
+        made = kind(opening)
         missing = [name for name in NEEDED if not callable(getattr(made, name, None))]
     except ConfigurationError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module of others does while it is imported, or its class made
-        why = f"{_raised(error)}; write MODULE:CLASS, and put its folder into PYTHONPATH"
-        raise _cannot_be_loaded(use, why) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # and while its class is made
+        raise _cannot_be_loaded(use, f"its __init__ raised {_raised(error)}") from None
     if missing:
         raise _cannot_be_loaded(use, f"it has no {', '.join(missing)}; see docs/platforms.md")
     return cast("OpenPlatform", made)

@@ -76,3 +76,15 @@ async def test_what_cannot_be_read_is_silent_and_holds_up_no_cycle(
     reading = await seen(platform)
     assert (reading.configured, reading.contenders) == (1, ())
     assert asyncio.get_running_loop().time() - began < 3
+
+
+@pytest.mark.parametrize("fault", ["503", "hang"])
+async def test_one_that_was_seen_is_not_gone_because_the_next_look_fails(
+    fake: FakeKubernetes, platform: KubernetesPlatform, fault: str
+) -> None:
+    fake.cluster.scalers.append(scaler("hpa"))
+    assert (await seen(platform)).contenders == ("HorizontalPodAutoscaler hpa",)
+    await asyncio.sleep(300)
+    fake.api.faults.add({"fault": fault, "on": "/horizontalpodautoscalers"})
+    assert (await seen(platform)).contenders == ("HorizontalPodAutoscaler hpa",)
+    assert looks(fake) == 2

@@ -241,7 +241,7 @@ async def test_a_version_that_is_served_no_more_is_looked_for_again() -> None:
     async with api(answer, (SERVED, "worker")) as platform:
         assert isinstance((await platform.observe([key]))[key], Replicas)
         serves = serving(v1=["workers/scale"])
-        assert "create it" in str((await platform.observe([key]))[key])
+        assert "serves no workers.example.com with a scale" in str((await platform.observe([key]))[key])
         assert isinstance((await platform.observe([key]))[key], Replicas)
 
 

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 
+from controller.adapters.clock import SystemClock
 from controller.adapters.kubernetes.access import KubernetesAccess
+from controller.adapters.kubernetes.client import KubernetesClient
 from controller.adapters.kubernetes.platform import KubernetesPlatform
 from controller.core.model import Replicas, ServiceState
 from controller.core.ports import NotSent, Outdated, Refused, Unavailable
@@ -104,6 +107,45 @@ async def test_what_the_api_refuses_has_certainly_not_happened(fault: str, error
         assert fake.api.changes == []
 
 
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "says"),
+    [
+        pytest.param(DEPLOYMENT, ["other"], "has no deployments.apps other in namespace default; create it", id="one"),
+        pytest.param(DEPLOYMENT, ["other", "worker"], "has no deployments.apps other", id="of several"),
+        pytest.param(CUSTOM, ["other"], "has no workers.example.com other", id="a custom one"),
+        pytest.param(DAEMON_SET, ["worker"], "serves no daemonsets.apps with a scale", id="without a scale"),
+        pytest.param(
+            Kind("example.com", "v1", "", "wokers"), ["worker"], "serves no wokers.example.com", id="mistyped"
+        ),
+    ],
+)
+async def test_an_object_that_is_missing_is_told_from_a_resource_that_cannot_be_scaled(
+    kind: Kind, names: list[str], says: str
+) -> None:
+    async with FakeKubernetes(Timings()) as fake:
+        fake.cluster.add("worker")
+        platform = in_cluster(
+            KubernetesAccess(fake.url, token=fake.api.token), Lead(), [("default", kind.name, name) for name in names]
+        )
+        seen = await platform.observe([key(name, kind) for name in names])
+        await platform.close()
+    missing = seen[key(names[0], kind)]
+    assert isinstance(missing, Unavailable)
+    assert says in missing.text
+
+
+async def test_a_resource_that_a_cluster_serves_by_another_version_now_is_found_again() -> None:
+    """Otherwise only a restart of the controller would find it after an upgrade."""
+    async with cluster("worker", kind=CUSTOM) as (_, platform):
+        platform.resources._versions[CUSTOM.name] = "v0"
+        seen = await platform.observe([key("worker", CUSTOM)])
+        assert isinstance(seen[key("worker", CUSTOM)], Unavailable)
+        assert (await read(platform, kind=CUSTOM)).configured == 1
+
+
 @pytest.mark.parametrize("fault", ["500", "503", "html"])
 async def test_after_a_failure_of_the_server_s_the_outcome_is_unknown(fault: str) -> None:
     async with cluster("worker") as (fake, platform):
@@ -122,6 +164,25 @@ async def test_a_status_that_was_written_in_between_refuses_the_change_and_the_n
             await platform.scale(key("worker"), intent_to(2), seen)
         await platform.scale(key("worker"), intent_to(2), await read(platform))
         assert [change["to"] for change in fake.api.changes] == [2]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("All connection attempts failed", "ConnectError; is that its address"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed", "its certificate is not of the CA"),
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_named_with_what_to_look_at(error: str, says: str) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(error)
+
+    access = KubernetesAccess("https://10.0.0.1:6443", token="t")
+    client = KubernetesClient(access, SystemClock(), transport=httpx.MockTransport(fails))
+    with pytest.raises(NotSent) as away:
+        await client.get("/version")
+    await client.close()
+    assert away.value.text.startswith(f"cannot be reached at https://10.0.0.1:6443 ({says}")
 
 
 async def test_a_token_that_expired_is_read_again_once() -> None:

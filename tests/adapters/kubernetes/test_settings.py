@@ -83,8 +83,9 @@ def test_a_kubeconfig_with_a_token_is_read_and_its_secret_is_known(tmp_path: Pat
         ({}, {"server": "https://cluster.test:99999"}, "must be an https:// or http:// address"),
         ({}, {"server": "https://[::1"}, "must be an https:// or http:// address"),
         ({}, {"server": "https://"}, "must be an https:// or http:// address"),
-        ({}, {"server": "https://user:word@cluster.test"}, "without user, query or fragment"),
+        ({}, {"server": "https://user:word@cluster.test"}, "server holds a user or password"),
         ({}, {"server": "cluster.test"}, "must be an https:// or http:// address"),
+        ({}, {"server": "https://me:word@cluster.test"}, "server holds a user or password"),
         ({}, {**CLUSTER, "proxy-url": "http://p"}, "set HTTPS_PROXY"),
     ],
 )

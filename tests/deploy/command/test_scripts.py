@@ -187,6 +187,15 @@ async def test_an_api_that_cannot_be_reached_or_a_token_that_is_missing_changes_
         assert ended.err.startswith(says)
 
 
+@pytest.mark.parametrize("argv", ["systemd read worker 90s", "supervisor read worker 30s", "fly read shop worker 5m"])
+async def test_seconds_that_are_no_number_are_refused_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: str
+) -> None:
+    said = await ran(capsys, monkeypatch, argv, {"FLY_API_TOKEN": TOKEN})
+    assert (said.code, said.out) == (78, "")
+    assert said.err == f"{argv.rsplit(maxsplit=1)[-1]!r} is no number of seconds: write it like 30\n"
+
+
 async def test_what_the_api_says_reaches_the_one_who_reads_the_log() -> None:
     async with STAGES["heroku"]() as stage:
         seen = await stage.read()
