@@ -238,7 +238,7 @@ def objects(documents: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
     for one in documents:
         if isinstance(one, dict) and isinstance(one.get("items"), list):
             yield from objects(iter(one["items"]))
-        elif isinstance(one, dict) and one.get("kind") in {"ScaledObject", "ScaledJob"}:
+        elif isinstance(one, dict) and str(one.get("kind")) in {"ScaledObject", "ScaledJob"}:
             yield one
 
 

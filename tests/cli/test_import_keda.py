@@ -150,6 +150,7 @@ UNREADABLE = {
     "aliases of aliases": (f"a: &a [x]\n{BOMB}", "has more than 1,000 values, aliases counted"),
     "a month that does not exist": ("a: 2024-13-01", "is not YAML"),
     "a number of 5,000 digits": (f"a: {'9' * 5000}", "is not YAML"),
+    "a kind that is a list": ("kind: [ScaledObject]", "holds no ScaledObject"),
     "a truth value that is none": ("a: !!bool 7", "is not YAML"),
     "the same target twice": (f"{KEDA}---{KEDA}", "render: scales what render scales, too"),
 }

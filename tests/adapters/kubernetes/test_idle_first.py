@@ -71,7 +71,7 @@ async def test_pods_are_read_in_pages_and_not_without_end() -> None:
         assert len((await chooser.instances()).staying) == 1200
         assert [path for _, path in fake.api.requests].count(PODS) == 3
     async with chosen(5001) as (_, _, chooser):
-        with pytest.raises(Unavailable, match="more than 5,000 pods"):
+        with pytest.raises(Unavailable, match="more than 10 pages, 5,000 objects"):
             await chooser.instances()
 
 
