@@ -31,7 +31,7 @@ _DOUBTFUL_AGAIN_S = 30.0
 _FEW = 10
 _EACH_S = 0.1
 """While more than _FEW small ones are in doubt, each is surveyed this often for each of them: of 1,000, every 100 s."""
-_MOST_AT_ONCE, _APART_S = 100, 0.1
+_MOST_AT_ONCE, _APART_S = 50, 0.1
 """Whole surveys that are made one after the other; those after them are _APART_S apart. The statuses of an empty
 queue, without which it is not known whether it is empty, are looked at all the same."""
 _SURVEY_S = 0.5
