@@ -46,6 +46,7 @@ class Exits:
 class Odd:
     def __init__(self, opening): pass
     def __getattr__(self, name): raise ValueError(name)
+
 class LacksVariable:
     def __init__(self, opening): opening.access.environment["FOLDER"].strip()
 """
@@ -72,7 +73,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("no_such_module:Platform", "ModuleNotFoundError: No module named 'no_such_module'; write MODULE:CLASS"),
         ("theirs:NoSuchClass", "has no attribute 'NoSuchClass'; write MODULE:CLASS"),
         ("theirs:Broken", "its __init__ raised ZeroDivisionError: of its own (theirs.py:14)"),
-        ("theirs:LacksVariable", "its __init__ raised KeyError: 'FOLDER' (theirs.py:23)"),
+        ("theirs:LacksVariable", "its __init__ raised KeyError: 'FOLDER' (theirs.py:24)"),
         ("theirs:Exits", "its __init__ raised SystemExit: 3 (theirs.py:17)"),
         ("theirs:Odd", "its __init__ raised ValueError: observe (theirs.py:21)"),
         ("no-entry-point", "no installed package has an entry point of that name"),
@@ -165,6 +166,11 @@ class FailsBeside(Right):
     def requests(self): raise OSError("no disk")
     async def close(self): raise OSError("no disk")
 
+class ExitsBeside(Right):
+    def serve(self, policy): sys.exit("no disk")
+    def requests(self): sys.exit("no disk")
+    async def close(self): sys.exit("no disk")
+
 class Reads(Right):
     reading = Replicas(1, 1, 1, ServiceState.RUNNING)
     async def observe(self, services): return dict.fromkeys(services, self.reading)
@@ -256,15 +262,17 @@ async def test_a_class_that_hangs_holds_up_no_reading_of_another_for_longer_than
     assert asyncio.get_running_loop().time() - began == pytest.approx(LONGEST_S)
 
 
+@pytest.mark.parametrize(("name", "raised"), [("FailsBeside", "OSError"), ("ExitsBeside", "SystemExit")])
 async def test_what_fails_beside_readings_ends_nothing_and_a_policy_that_was_not_taken_is_told(
-    wrong: None, caplog: pytest.LogCaptureFixture
+    wrong: None, caplog: pytest.LogCaptureFixture, name: str, raised: str
 ) -> None:
-    platform, key = opened("wrong:FailsBeside", "wrong:Right"), "platform:wrong:FailsBeside/t"
+    use = f"wrong:{name}"
+    platform, key = opened(use, "wrong:Right"), f"platform:{use}/t"
     assert platform.requests() is None
-    platform.serve(policy("wrong:FailsBeside"))
-    assert "serve raised OSError: no disk" in str((await platform.observe([key]))[key])
+    platform.serve(policy(use))
+    assert f"serve raised {raised}: no disk" in str((await platform.observe([key]))[key])
     await platform.close()
-    assert "wrong:FailsBeside: close raised OSError: no disk" in caplog.text
+    assert f"{use}: close raised {raised}: no disk" in caplog.text
 
 
 async def test_a_lease_that_a_platform_found_lost_is_no_fault_of_it(wrong: None) -> None:

@@ -176,7 +176,7 @@ def _requests(platform: OpenPlatform) -> Requests | None:
     try:
         found: object = platform.requests()
         return found if isinstance(found, Requests) and all(math.isfinite(one) and one >= 0 for one in found) else None
-    except Exception:  # noqa: BLE001  # the same; its readings say what is wrong with it
+    except (Exception, SystemExit):  # noqa: BLE001  # the same; its readings say what is wrong with it
         return None
 
 
@@ -230,7 +230,7 @@ def _raised(error: BaseException) -> str:
     The traceback itself would fill the log in each cycle.
     """
     every = traceback.extract_tb(error.__traceback__)
-    theirs = [one for one in every if one.filename not in {__file__, importlib.__file__} and one.filename[0] != "<"]
+    theirs = [one for one in every if one.filename not in {__file__, importlib.__file__} and one.filename[:1] != "<"]
     at = next((one for one in reversed(theirs) if one.filename == theirs[0].filename), None)
     place = f" ({PurePath(at.filename).name}:{at.lineno})" if at else ""
     try:
@@ -243,7 +243,7 @@ def _raised(error: BaseException) -> str:
 def _served(use: str, platform: OpenPlatform, policy: Policy) -> None:
     try:
         platform.serve(policy)
-    except Exception as error:  # noqa: BLE001  # the same
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the same
         raise _cannot_be_loaded(use, f"serve raised {_raised(error)}") from None
 
 
