@@ -92,7 +92,7 @@ async def read_body(response: httpx.Response, most: int, *, unpacks: bool = Fals
     Raises:
         TooLargeError: it has more than `most` bytes, or is compressed in a way that is not taken, so that its size is
             unknown.
-        httpx.DecodingError: it is not gzip, or ends too early.
+        httpx.DecodingError: it is not gzip, ends too early, or goes on after its end.
     """
     encoding = response.headers.get("content-encoding", "").strip().lower()
     packed = unpacks and encoding in {"gzip", "x-gzip"}
@@ -113,6 +113,9 @@ async def read_body(response: httpx.Response, most: int, *, unpacks: bool = Fals
 
 def _unpacked(unpacked: zlib._Decompress, piece: bytes, most: int) -> bytes:
     try:
-        return unpacked.decompress(piece, most)
+        found = unpacked.decompress(piece, most)
     except zlib.error as error:
         raise httpx.DecodingError(str(error)) from None
+    if unpacked.unused_data:  # zlib would keep all of it, without a limit
+        raise httpx.DecodingError("the answer goes on after its end")
+    return found

@@ -89,6 +89,10 @@ NO_READING: dict[str, tuple[Answer, str]] = {
         lambda _: web.Response(body=gzip.compress(b"{}")[:-9], headers={"Content-Encoding": "gzip"}),
         "broke off its answer",
     ),
+    "packed, and goes on": (
+        lambda _: web.Response(body=gzip.compress(b"{}") + b"more", headers={"Content-Encoding": "gzip"}),
+        "broke off its answer",
+    ),
     "not packed at all": (lambda _: web.Response(text="{}", headers={"Content-Encoding": "gzip"}), "broke off"),
     "its token": (says({"message": f"{TOKEN} is not known"}, status=403), "HTTP 403: ••• is not known"),
 }
