@@ -31,9 +31,10 @@ _DOUBTFUL_AGAIN_S = 30.0
 _FEW = 10
 _EACH_S = 0.1
 """While more than _FEW small ones are in doubt, each is surveyed this often for each of them: of 1,000, every 100 s."""
-_MOST_AT_ONCE, _APART_S = 50, 0.1
-"""Whole surveys that are made one after the other; those after them are _APART_S apart. The statuses of an empty
-queue, without which it is not known whether it is empty, are looked at all the same."""
+_MOST_AT_ONCE, _MOST_AGAIN, _APART_S = 50, 40, 0.1
+"""Whole surveys that are made one after the other; those after them are _APART_S apart. Some places are for the first
+survey of a queue alone: queues are read in one order, so those read last might else never have one. The statuses of an
+empty queue, without which it is not known whether it is empty, are looked at all the same."""
 _SURVEY_S = 0.5
 """Timeout of one statement of a survey within a cycle."""
 _MOST_TOGETHER = 20
@@ -80,7 +81,8 @@ class Remarks:
         # is then made more often.
         is_doubtful = key not in self._named and queue.table is not None
         is_due = last is None or now - last.made >= _SURVEY_AGAIN_S
-        if is_due and self._may_survey(now):
+        is_first = last is None or last.made == -math.inf
+        if is_due and self._may_survey(now, _MOST_AT_ONCE if is_first else _MOST_AGAIN):
             last = await self._surveyed(queue)
         elif is_doubtful and (last is None or now - last.words_at >= self._again_after(last.survey)):
             last = await self._surveyed(queue, only_words=True)
@@ -93,9 +95,9 @@ class Remarks:
         surveyed = () if last is None else last.survey.remarks(queue)
         return replace(depth, unnamed=unnamed, remarks=(*depth.remarks, *behind, *zones, *surveyed))
 
-    def _may_survey(self, now: float) -> bool:
+    def _may_survey(self, now: float, at_once: int) -> bool:
         """Whether a whole survey may be made now: those of 1,000 queues at once would make the first cycle late."""
-        if self._free_at - now > (_MOST_AT_ONCE - 1) * _APART_S:
+        if self._free_at - now > (at_once - 1) * _APART_S:
             return False
         self._free_at = max(now, self._free_at) + _APART_S
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -223,6 +224,25 @@ async def test_of_many_tables_the_surveys_are_spread_but_for_the_statuses_of_emp
     (later,) = await read_together(queue, queues[2])
     assert isinstance(later, QueueDepth)
     assert [remark.about for remark in later.remarks] == ["statuses"]
+
+
+async def test_surveys_that_are_made_again_leave_a_place_for_the_first_one_of_a_queue_that_is_read_last(
+    admin: Connection, queue: PostgresQueue, queues: list[Queue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read_together(queue, queues[1], queues[2])
+    monkeypatch.setattr(remarks, "_SURVEY_AGAIN_S", 0.0)
+    monkeypatch.setattr(remarks, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(remarks, "_MOST_AGAIN", 1)
+    monkeypatch.setattr(remarks, "_APART_S", 600.0)
+    monkeypatch.setattr(queue._remarks, "_free_at", -math.inf)
+    for number in (1, 2, 3):
+        await _put(admin, number, "queued")
+    said = [
+        [remark.about for remark in one.remarks]
+        for one in await read_together(queue, queues[1], queues[2], queues[3])
+        if isinstance(one, QueueDepth)
+    ]
+    assert said == [["statuses"], [], ["statuses"]]
 
 
 async def test_a_survey_that_fails_for_one_table_is_made_of_the_others(
