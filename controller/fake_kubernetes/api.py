@@ -116,7 +116,7 @@ class Api:
         if request.method == "PATCH" and (kind not in _PATCHES or (kind != _SCALE_ONLY_MERGE and not one.kind.builtin)):
             raise _Refusal(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
         given = _object(request.body)
-        meta, spec = given.get("metadata") or {}, given.get("spec") or {}
+        meta, spec = _part(given, "metadata"), _part(given, "spec")
         version = meta.get("resourceVersion")
         if version and version != str(one.version):
             words = "the object has been modified; please apply your changes to the latest version and try again"
@@ -129,7 +129,7 @@ class Api:
         if one.kind.most is not None and replicas > one.kind.most:
             words = f"spec.replicas: Invalid value: {replicas}: should be less than or equal to {one.kind.most}"
             raise _Refusal(422, "Invalid", f'{one.kind.kind}.{one.kind.group} "{one.name}" is invalid: {words}')
-        one.annotations |= {key: str(value) for key, value in (meta.get("annotations") or {}).items()}
+        one.annotations |= {key: str(value) for key, value in _part(meta, "annotations").items()}
         self.changes.append({"target": one.name, "from": one.replicas, "to": replicas, "by": request.agent})
         self.cluster.scale(one, replicas)
         self.cluster.advance(self.cluster.now)
@@ -159,7 +159,7 @@ class Api:
         return shown
 
     def _review(self, review: Mapping[str, Any]) -> dict[str, Any]:
-        asked = review.get("spec", {}).get("resourceAttributes", {})
+        asked = _part(_part(review, "spec"), "resourceAttributes")
         below = f"/{asked['subresource']}" if asked.get("subresource") else ""
         allowed = f"{asked.get('verb')} {asked.get('resource')}{below}" not in self.denied
         return {**review, "status": {"allowed": allowed}}
@@ -173,6 +173,13 @@ def _object(body: bytes) -> dict[str, Any]:
         raise _Refusal(400, "BadRequest", "the fake reads JSON only") from None
     if not isinstance(found, dict):
         raise _Refusal(400, "BadRequest", "the object provided is unrecognized")
+    return found
+
+
+def _part(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = value.get(name) or {}
+    if not isinstance(found, dict):
+        raise _Refusal(400, "BadRequest", f"{name} is no object")
     return found
 
 

@@ -101,7 +101,7 @@ def _is_allowed(key: str, value: object) -> bool:
         return (type(value) is int and value >= 0) or (value is None and key == "quota")
     if key == "paused":
         return isinstance(value, bool)
-    return key == "trouble" and value in {"", "crash", "exit", "image", "unschedulable"}
+    return key == "trouble" and value in ("", "crash", "exit", "image", "unschedulable")
 
 
 def _sent(answer: Answer) -> web.Response:

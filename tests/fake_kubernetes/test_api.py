@@ -46,6 +46,18 @@ def test_what_kubectl_sends_in_binary_and_a_watch_are_refused_with_the_reason() 
     assert json.loads(watch.body)["message"] == "the fake has no watch; ask again instead"
 
 
+@pytest.mark.parametrize(
+    "body", ['{"metadata": ["x"]}', '{"spec": "3"}', '{"spec": [3]}', '{"metadata": {"annotations": ["x"]}}']
+)
+def test_a_part_of_an_object_that_is_none_is_refused(body: str) -> None:
+    cluster = Cluster(Timings())
+    cluster.add("worker", replicas=2)
+    api = Api(cluster, "token")
+    asked = Request("PATCH", WORKER, body.encode(), "Bearer token", "kubectl", "application/merge-patch+json", {})
+    assert api.answer(asked).status == 400
+    assert api.changes == []
+
+
 def test_an_object_is_as_old_as_it_is_whatever_the_clock_began_with() -> None:
     """kubectl shows it as AGE."""
     cluster = Cluster(Timings(), now=80_000.0)
@@ -61,6 +73,7 @@ def test_an_object_is_as_old_as_it_is_whatever_the_clock_began_with() -> None:
         pytest.param("{", id="no JSON"),
         pytest.param('{"replicas": "3"}', id="a text as a count"),
         pytest.param('{"trouble": "fire"}', id="an unknown trouble"),
+        pytest.param('{"trouble": ["crash"]}', id="a list as a trouble"),
         pytest.param("[]", id="no object"),
     ],
 )
