@@ -89,7 +89,8 @@ class Spent:
     at: when it was last charged. count: instances at that time. tallies: by kind of period, such as `month UTC`.
     told: by whose budget, the step that was last reported. limits: what the platform last reported that one worker may
     use at most; the price of a worker whose policy has no worker_size. replaced: by kind of period, the tally of the
-    period before this one: a clock that is set back across its end goes on with that tally, and not from 0.
+    period before this one, or after a clock was set back, of the one after it. If the clock is set across the end of a
+    period, that tally goes on, and not one from 0.
     """
 
     at: float

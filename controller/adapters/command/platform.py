@@ -21,8 +21,8 @@ from controller.policy import CommandTarget, Policy
 AT_ONCE = 8
 """Programs and requests that run at the same time."""
 LONGEST_TURN_S = 20.0
-"""A reading that cannot begin by then is given up. With the longest `timeout`, 60 s, a cycle has its end before 90 s;
-readings of cycles that were given up would wait for those of later ones, more and more of them."""
+"""A reading that could not begin within this time is unavailable. With the longest `timeout`, 60 s, all readings end
+before the cycle is given up, after 90 s."""
 
 
 class Transport(Protocol):

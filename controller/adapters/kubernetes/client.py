@@ -284,7 +284,7 @@ def _next_page(page: dict[str, Any]) -> str:
 def _cause(error: httpx.TransportError) -> str:
     """With the part to look at, where it is known."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "its certificate is not of the CA that is given for it, or of another name"
+        return "its certificate was not signed by the CA that is given for it, or is for another name"
     return f"{type(error).__name__}; is that its address, and may it be reached from here?"
 
 
