@@ -40,13 +40,18 @@ async def said_after_a_freeze(kind: str, where: str, target: str) -> str:
         AssertionError: the second one could not.
     """
     old, new = [await _leader(kind, where, target, after) for after in ("1", "3")]
-    old.send_signal(signal.SIGSTOP)
-    assert old.stdin is not None
-    old.stdin.write(b"\n")  # it would send now
-    said, _ = await new.communicate(b"\n")
-    assert said == b"accepted\n"
-    old.send_signal(signal.SIGCONT)
-    said, _ = await old.communicate()
+    try:
+        old.send_signal(signal.SIGSTOP)
+        assert old.stdin is not None
+        old.stdin.write(b"\n")  # it would send now
+        said, _ = await new.communicate(b"\n")
+        assert said == b"accepted\n"
+        old.send_signal(signal.SIGCONT)
+        said, _ = await old.communicate()
+    finally:
+        for leader in (old, new):
+            if leader.returncode is None:  # one that is frozen would stay for ever
+                leader.kill()
     return said.decode()
 
 
