@@ -23,7 +23,7 @@ _SEEDS = examples(20, 3000)
 _CHUNK = examples(20, 60)
 """Short, so that they spread over the test run's processes; long enough for every kind of misfortune to come up."""
 _FOUND_A_BUG = (1088, 1349, 20647, 20809, 31024, 31318, 31536, 43221, 43302, 800005, 800022, 1000076, 1001071)
-_FOUND_A_BUG_ON_KUBERNETES = (1911, 50057, 50580, 50646, 51157, 61019, 71914)
+_FOUND_A_BUG_ON_KUBERNETES = (1911, 50057, 50580, 50646, 51157, 61019, 71914, 123133)
 _ROOT = Path(__file__).parents[2]
 
 

@@ -506,7 +506,9 @@ class SimulatedWorld:
         now = self.redis.milliseconds / 1000
         if self.budgets and now % HOUR_S + seconds >= HOUR_S:
             return False
-        before, after = self._worker_s_at(now - self.policy.interval), self._worker_s_at(now + seconds, ahead=seconds)
+        is_new = now % HOUR_S < self.policy.interval  # and nothing is charged in it yet
+        before = 0.0 if is_new else self._worker_s_at(now - self.policy.interval)
+        after = self._worker_s_at(now + seconds, ahead=seconds)
         if not stays_within_its_step(self.budgets, before, after):
             return False
         return all(
