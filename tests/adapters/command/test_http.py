@@ -33,7 +33,7 @@ class Scaler:
     answer: Callable[[web.Request], web.Response] = lambda _: web.json_response({"configured": 1})
     requests: list[tuple[web.Request, bytes]] = field(default_factory=list)
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         self.requests.append((request, await request.read()))
         return self.answer(request)
 
@@ -41,7 +41,7 @@ class Scaler:
 @asynccontextmanager
 async def reached(scaler: Scaler, may_act: Callable[[int], bool] = lambda _: True) -> AsyncIterator[CommandPlatform]:
     app = web.Application()
-    app.router.add_route("*", "/scale", scaler)
+    app.router.add_route("*", "/scale", scaler.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
