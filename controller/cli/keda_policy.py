@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from controller.core.text import bounds
 from controller.core.units import as_policy
 from controller.policy import KubernetesTarget, plural_of
 
@@ -123,7 +124,8 @@ def _target(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, str]:
         KubernetesTarget.model_validate(target)
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
-        raise NotCarriedError(f"names no object of Kubernetes: its {key} would be {target[key]}") from None
+        shown = bounds.cut(target[key], bounds.VALUE)
+        raise NotCarriedError(f"names no object of Kubernetes: its {key} would be {shown}") from None
     return target
 
 

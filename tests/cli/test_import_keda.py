@@ -87,6 +87,7 @@ async def test_a_file_without_any_is_refused(tmp_path: Path) -> None:
         ({"minReplicaCount": 20}, "minReplicaCount, 20, is above maxReplicaCount, 12"),
         ({"pollingInterval": 99_999_999}, "pollingInterval is not between 0 and 2,678,400"),
         ({"scaleTargetRef": {"name": "W"}}, "names no object of Kubernetes: its name would be W"),
+        ({"scaleTargetRef": {"name": "W" * 500}}, f"its name would be {'W' * 79}…"),
         ({"scaleTargetRef": {"name": ["w"]}}, "name is no text"),
         ({"scaleTargetRef": {"name": "w", "kind": "A B"}}, "its resource would be a bs"),
         ({"triggers": [trigger("a\0b")]}, "the query of its trigger is longer than 60,000 characters, or holds one"),
