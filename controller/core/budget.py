@@ -263,10 +263,10 @@ class Spend(NamedTuple):
 
     @classmethod
     def of(cls, other: Other, budget: Budget, begins: float) -> Self:
-        """A tally of an earlier period says that nothing was charged in this one yet."""
+        """A tally of an earlier period says that nothing was charged in this one yet; one of a later period, nothing."""
         spent, price = other.spent, other.price
         tally = None if spent is None else spent.tally_of(_key(budget), begins)
-        if tally is None or price is None:
+        if tally is None or price is None or tally.begins > begins:
             return cls(unknown=(other.worker,), is_unpriced=price is None)
         by_limits = () if other.size is not None else (other.worker,)
         if tally.begins != begins:

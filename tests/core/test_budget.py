@@ -470,6 +470,8 @@ def test_of_another_worker_it_counts_what_it_spent_in_this_period_although_its_r
     other = Other("w", ahead, price)
     of_this, of_next = (Spend.of(other, hourly, NOON + start).dollars for start in (0, 3600))
     assert of_this == 20 * price.per_second > of_next > 0
+    only_later = other._replace(spent=replace(ahead, replaced={}))
+    assert Spend.of(only_later, hourly, NOON).unknown == ("w",)
 
 
 @pytest.mark.parametrize(
