@@ -263,7 +263,7 @@ class Spend(NamedTuple):
 
     @classmethod
     def of(cls, other: Other, budget: Budget, begins: float) -> Self:
-        """A tally of an earlier period says that nothing was charged in this one yet; one of a later period, nothing."""
+        """A tally of an earlier period says that nothing was charged in this one yet; a later one says nothing."""
         spent, price = other.spent, other.price
         tally = None if spent is None else spent.tally_of(_key(budget), begins)
         if tally is None or price is None or tally.begins > begins:
