@@ -76,36 +76,26 @@ def of_object(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | N
     ready, every = _count(status, "readyReplicas", 0), _count(status, "replicas", 0)
     template = _part(_part(spec, "template"), "spec")
     leaving = max(_count(status, "terminatingReplicas", 0), 0 if pods is None else pods.leaving)
-    return _replicas(
-        target,
-        meta,
-        configured=configured,
+    told = _Told(
+        configured,
         running=min(ready, every) if every else ready,
         every=every,
         leaving=leaving,
         grace_s=_count(template, "terminationGracePeriodSeconds", _GRACE_S),
-        pods=pods,
         coming=_rollout(target, found) if configured else None,
         revision=_revision(meta, status),
     )
+    return _replicas(target, meta, told, pods)
 
 
 def of_scale(target: KubernetesTarget, found: Mapping[str, Any], pods: Pods | None) -> Replicas:
     """A Scale. Raises Unavailable: it is not understood."""
     meta, _, status = _sections(found)
     configured, every = count_of_scale(found), _count(status, "replicas", 0)
-    return _replicas(
-        target,
-        meta,
-        configured=configured,
-        running=every if pods is None else pods.ready,
-        every=every if pods is None else max(every, pods.every),
-        leaving=0 if pods is None else pods.leaving,
-        grace_s=_GRACE_S,
-        pods=pods,
-        coming=None,
-        revision="",
-    )
+    told = _Told(configured, every, every)
+    if pods is not None:
+        told = _Told(configured, pods.ready, max(every, pods.every), pods.leaving)
+    return _replicas(target, meta, told, pods)
 
 
 def count_of_scale(found: Mapping[str, Any]) -> int:
@@ -208,40 +198,40 @@ class _Wants(NamedTuple):
     values: tuple[str, ...]
 
 
-def _replicas(
-    target: KubernetesTarget,
-    meta: Mapping[str, Any],
-    *,
-    configured: int,
-    running: int,
-    every: int,
-    leaving: int,
-    grace_s: int,
-    pods: Pods | None,
-    coming: UnderWay | None,
-    revision: str,
-) -> Replicas:
+class _Told(NamedTuple):
+    """What an object tells, with its pods where they were read. every: pods but for those that are leaving."""
+
+    configured: int
+    running: int
+    every: int
+    leaving: int = 0
+    grace_s: int = _GRACE_S
+    coming: UnderWay | None = None
+    revision: str = ""
+
+
+def _replicas(target: KubernetesTarget, meta: Mapping[str, Any], told: _Told, pods: Pods | None) -> Replicas:
     version, uid, name = meta.get("resourceVersion"), meta.get("uid"), meta.get("name")
     if name != target.name:
         raise Unavailable(SOURCE, f"answered with another object than {target.words}")
     if not isinstance(version, str) or not version:
         raise Unavailable(SOURCE, f"shows no resourceVersion of {target.words}")
-    seen = pods or Pods()
-    identity = f"{_word(uid)}/{revision}"
-    if configured > running and seen.kept:
+    seen, coming = pods or Pods(), told.coming
+    identity = f"{_word(uid)}/{told.revision}"
+    if told.configured > told.running and seen.kept:
         coming = UnderWay(identity, seen.kept, fix=f"{seen.fix}; see `kubectl -n {target.namespace} get pods`")
-    state = ServiceState.RUNNING if configured else ServiceState.STOPPED
-    if configured and seen.crashed and not running:
+    state = ServiceState.RUNNING if told.configured else ServiceState.STOPPED
+    if told.configured and seen.crashed and not told.running:
         state = ServiceState.CRASHED
     return Replicas(
-        configured=configured,
-        running=running,
-        alive=max(every, running) + leaving,
+        configured=told.configured,
+        running=told.running,
+        alive=max(told.every, told.running) + told.leaving,
         state=state,
         deployment=identity,
         coordinates=Coordinates(version),
-        draining_s=float(grace_s),
-        leaving=leaving if not every else 0,
+        draining_s=float(told.grace_s),
+        leaving=told.leaving if not told.every else 0,
         crashed=seen.crashed,
         exited=seen.exited,
         under_way=coming,
